@@ -1,6 +1,6 @@
 //! The last subject of a direction and its policy lookup: most connections publish on one subject for a while.
 
-use crate::policy::{Lookup, Policy};
+use crate::policy::{Lookup, Policy, Route};
 
 /// Longer subjects are looked up each time.
 pub(super) const LONGEST: usize = 1024;
@@ -27,15 +27,19 @@ impl RouteCache {
         }
         self.again = false;
         let lookup = policy.lookup(subject);
-        if subject.len() > LONGEST {
-            self.lookup = None;
-            return lookup;
-        }
         self.subject.clear();
-        self.subject.extend_from_slice(subject);
+        // No subject is empty: nothing is found again for a longer one.
+        if subject.len() <= LONGEST {
+            self.subject.extend_from_slice(subject);
+        }
         self.generation = generation;
         self.lookup = Some(lookup);
         lookup
+    }
+
+    /// The route of the message in hand.
+    pub(super) fn route(&self) -> Route {
+        self.lookup.map_or(Route::Pass, |lookup| lookup.route)
     }
 
     #[cfg(test)]

@@ -57,9 +57,10 @@ impl DeliverPath<'_> {
         self.lanes.borrow_mut().refresh(&snapshot);
         self.misses.refresh(&snapshot);
         self.worker.add_keyring_meters(&snapshot);
-        self.state.borrow_mut().identity.expire(self.now);
-        self.deliver_denied
-            .refresh(&snapshot, &self.state.borrow().identity);
+        self.state
+            .borrow_mut()
+            .identity
+            .refresh(&snapshot, self.now);
         let mut taken = 0;
         let ended = loop {
             if output.len() >= BATCH_OUTPUT {
@@ -109,16 +110,10 @@ impl DeliverPath<'_> {
                 return self.message(snapshot, &message, out).map_err(Stop::Miss);
             }
             ServerOp::Info { json } => {
-                handshake::info(
-                    json,
-                    snapshot,
-                    self.worker,
-                    &mut self.state.borrow_mut(),
-                    out,
-                )
-                .map_err(|handshake::InvalidInfo| Stop::InvalidInfo)?;
-                self.deliver_denied
-                    .refresh(snapshot, &self.state.borrow().identity);
+                let state = &mut *self.state.borrow_mut();
+                handshake::info(json, snapshot, self.worker, state, out)
+                    .map_err(|handshake::InvalidInfo| Stop::InvalidInfo)?;
+                state.identity.refresh(snapshot, self.now);
             }
             ServerOp::Ping => write::ping(out),
             ServerOp::Pong => match self.state.borrow_mut().injected_errors.pong(out) {
@@ -197,7 +192,6 @@ impl DeliverPath<'_> {
             shared: &self.worker.shared,
             policy,
             state: &self.state.borrow(),
-            deliver_denied: &self.deliver_denied,
             now: self.now,
         };
         context.decide(lookup, message)

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use crate::dataplane::context::Shared;
 use crate::dataplane::headers;
-use crate::dataplane::identity::DeniedKeyrings;
 use crate::dataplane::replies::{Class, FLOW_CONTROL, FROM_STREAM, PublishedRequest};
 use crate::dataplane::session_state::{ClientReads, SessionState};
 use crate::envelope::{EnvelopeId, Flags, Header, OVERHEAD, looks_sealed};
@@ -87,7 +86,6 @@ pub(super) struct DecisionContext<'a> {
     pub(super) shared: &'a Shared,
     pub(super) policy: &'a Policy,
     pub(super) state: &'a SessionState,
-    pub(super) deliver_denied: &'a DeniedKeyrings,
     pub(super) now: Instant,
 }
 
@@ -153,7 +151,7 @@ impl DecisionContext<'_> {
     /// The keyring of the subject, or of a stored message in the content, if the client may not receive its messages, whatever it
     /// has asked for. Statuses are the server's own.
     fn denied_keyring(&self, lookup: Lookup, message: &Message<'_>) -> Option<KeyringId> {
-        if !self.deliver_denied.any() {
+        if !self.state.identity.deliver_denied.any() {
             return None;
         }
         let headers = message.headers.unwrap_or_default();
@@ -161,13 +159,13 @@ impl DecisionContext<'_> {
             return None;
         }
         let own = lookup.route.keyring();
-        let own = own.filter(|keyring| self.deliver_denied.has(*keyring));
+        let own = own.filter(|keyring| self.state.identity.deliver_denied.has(*keyring));
         own.or_else(|| self.denied_content(headers, message))
     }
 
     /// The keyring of a stored message in headers or payload that the client may not receive.
     fn denied_content(&self, headers: &[u8], message: &Message<'_>) -> Option<KeyringId> {
-        let (policy, deliver_denied) = (self.policy, self.deliver_denied);
+        let (policy, deliver_denied) = (self.policy, &self.state.identity.deliver_denied);
         let leak_check = LeakCheck {
             policy,
             deliver_denied,
@@ -280,7 +278,7 @@ impl DecisionContext<'_> {
     /// Decides about plaintext on a subject of this keyring that answers no request.
     pub(super) fn decide_plaintext(&self, keyring: KeyringId, message: &Message<'_>) -> Decision {
         if self.shared.accepts_plaintext(self.policy, keyring) {
-            if self.deliver_denied.has(keyring) {
+            if self.state.identity.deliver_denied.has(keyring) {
                 return Decision::Withhold(Some(keyring), Cause::Identity);
             }
             return Decision::Accept(keyring);

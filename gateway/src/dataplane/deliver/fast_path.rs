@@ -28,7 +28,9 @@ impl DeliverPath<'_> {
         let config = &self.worker.shared.config;
         let decision = if config.relay_only {
             Some(Decision::Pass)
-        } else if self.deliver_denied.any() || snapshot.policy().awaits_pub_acks() {
+        } else if self.state.borrow().identity.deliver_denied.any()
+            || snapshot.policy().awaits_pub_acks()
+        {
             None
         } else {
             Decision::for_repeated(&self.routes, VERB, message.subject)

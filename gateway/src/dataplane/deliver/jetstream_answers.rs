@@ -44,16 +44,16 @@ impl DeliverPath<'_> {
         out: &mut Buffer,
     ) -> Result<(), Kid> {
         let shared = &self.worker.shared;
+        let state = self.state.borrow();
         let rules = MsgGetRules {
             strict: |keyring| !shared.accepts_plaintext(snapshot.policy(), keyring),
             leak_check: LeakCheck {
                 policy: snapshot.policy(),
-                deliver_denied: &self.deliver_denied,
+                deliver_denied: &state.identity.deliver_denied,
             },
         };
         let mut answer = Buffer::new();
         let json = message.payload;
-        let state = self.state.borrow();
         let named = state
             .replies
             .request_on(message.subject, self.now)
@@ -134,10 +134,7 @@ impl DeliverPath<'_> {
         let headers = message.headers.unwrap_or_default();
         let narrow = jetstream::exceeded(headers, OVERHEAD)
             .and_then(|(number, limit)| Some((number, Decimal::new(usize::try_from(limit).ok()?))));
-        match narrow {
-            Some(narrow) => self.renumber(snapshot, narrow, message, out),
-            None => self.pass(snapshot, message, out),
-        }
+        self.renumber(snapshot, narrow, message, out);
     }
 
     /// A delivery of headers alone: `Nats-Msg-Size` is the envelope's, unless it was stored before there were keys.
@@ -149,10 +146,7 @@ impl DeliverPath<'_> {
             let narrow = jetstream::narrow_msg_size(size.digits, OVERHEAD)?;
             Some((size, narrow))
         });
-        match narrow {
-            Some(narrow) => self.renumber(snapshot, narrow, message, out),
-            None => self.pass(snapshot, message, out),
-        }
+        self.renumber(snapshot, narrow, message, out);
     }
 
     /// Reduces `Nats-Pending-Bytes` in the status of a pull, which was widened for envelopes.
@@ -167,10 +161,7 @@ impl DeliverPath<'_> {
             let left = replies.pull_bytes_left(message.subject, pending)?;
             Some((bytes, Decimal::new(usize::try_from(left).ok()?)))
         });
-        match narrow {
-            Some(narrow) => self.renumber(snapshot, narrow, message, out),
-            None => self.pass(snapshot, message, out),
-        }
+        self.renumber(snapshot, narrow, message, out);
     }
 
     /// Whether a direct get of plaintext would have ended before this message.
@@ -244,14 +235,17 @@ impl DeliverPath<'_> {
         self.worker.meters.passed(Direction::Deliver).add(0);
     }
 
-    /// Writes an empty message with a number in its headers replaced.
+    /// Writes an empty message with a number in its headers replaced; without one, as it is.
     fn renumber(
         &self,
         snapshot: &Snapshot,
-        (number, other): (HeaderNumber<'_>, Decimal),
+        narrow: Option<(HeaderNumber<'_>, Decimal)>,
         message: &Message<'_>,
         out: &mut Buffer,
     ) {
+        let Some((number, other)) = narrow else {
+            return self.pass(snapshot, message, out);
+        };
         // Anybody can write the header: a request that has it must not be answered in plaintext.
         if !self.admit_or_withhold(snapshot, message, out) {
             return;

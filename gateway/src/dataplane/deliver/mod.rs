@@ -1,4 +1,21 @@
 //! The deliver direction, server to client: envelopes are opened.
+//!
+//! | rank | file | what it holds |
+//! |---|---|---|
+//! | 0 | `flow_control` | statuses that look like flow control |
+//! | 0 | `leak_check` | stored messages that a client may not receive, in plaintext answers |
+//! | 0 | `misses` | key versions that are not in the snapshot, and which of them to wait for |
+//! | 0 | `other_subjects` | the subjects, besides its own, for which an envelope may have been sealed |
+//! | 1 | `decision` | what is done with a message |
+//! | 1 | `path` | what the direction keeps from batch to batch |
+//! | 2 | `allowed_answers` | what may answer a request of the client |
+//! | 2 | `fast_path` | runs of `MSG` |
+//! | 2 | `msg_get` | answers to `STREAM.MSG.GET` |
+//! | 2 | `requests` | requests that are delivered to the client |
+//! | 2 | `undecryptable` | what a stream or the client gets in place of what is withheld |
+//! | 3 | `jetstream_answers` | answers of JetStream, whose sizes become those of plaintext |
+//! | 3 | `withhold` | withholding a message: counted, logged, told |
+//! | 4 | `batch` | parse, decide, open, write |
 
 mod allowed_answers;
 mod batch;

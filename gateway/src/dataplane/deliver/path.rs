@@ -9,7 +9,6 @@ use crate::wire::{Limits, ServerParser};
 
 use crate::dataplane::context::Worker;
 use crate::dataplane::fast_path::FastPath;
-use crate::dataplane::identity::DeniedKeyrings;
 use crate::dataplane::lane_caches::Cache;
 use crate::dataplane::route_cache::RouteCache;
 use crate::dataplane::session_state::SessionState;
@@ -23,7 +22,6 @@ pub struct DeliverPath<'s> {
     pub(super) parser: ServerParser,
     pub(super) routes: RouteCache,
     pub(super) fast_path: FastPath,
-    pub(super) deliver_denied: DeniedKeyrings,
     pub(super) lanes: Cache,
     pub(super) misses: Misses,
     pub(super) watch: Stopwatch,
@@ -43,7 +41,6 @@ impl<'s> DeliverPath<'s> {
             }),
             routes: RouteCache::default(),
             fast_path: FastPath::default(),
-            deliver_denied: DeniedKeyrings::new(Direction::Deliver),
             lanes: worker.caches.open(worker.id),
             misses: Misses::default(),
             watch: Stopwatch::default(),

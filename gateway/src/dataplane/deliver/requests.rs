@@ -38,7 +38,7 @@ impl DeliverPath<'_> {
         if message.reply.is_none() && message.headers.is_none() {
             return true;
         }
-        let keyring = snapshot.policy().route(message.subject).keyring();
+        let keyring = self.routes.route().keyring();
         let accepts = |keyring: &KeyringId| {
             let shared = &self.worker.shared;
             shared.accepts_plaintext(snapshot.policy(), *keyring)

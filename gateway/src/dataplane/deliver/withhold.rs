@@ -19,11 +19,13 @@ impl DeliverPath<'_> {
         expected: Option<KeyringId>,
         payload: &[u8],
     ) -> Option<KeyringId> {
-        if !self.deliver_denied.any() {
+        let state = self.state.borrow();
+        let denied = &state.identity.deliver_denied;
+        if !denied.any() {
             return None;
         }
         let named = || keyring::keyring_of(snapshot, payload);
-        let closed = |keyring: &KeyringId| self.deliver_denied.has(*keyring);
+        let closed = |keyring: &KeyringId| denied.has(*keyring);
         expected.filter(closed).or_else(|| named().filter(closed))
     }
 
@@ -36,8 +38,7 @@ impl DeliverPath<'_> {
     ) {
         self.tell_withheld(snapshot, (keyring, cause), message);
         let policy = snapshot.policy();
-        let own = || policy.route(message.subject).covering_keyring();
-        let keyring = keyring.or_else(own);
+        let keyring = keyring.or_else(|| self.routes.route().covering_keyring());
         let Some(rule) = keyring.and_then(|id| policy.keyring(id)) else {
             return;
         };

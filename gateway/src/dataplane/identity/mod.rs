@@ -13,6 +13,7 @@ mod tests;
 use std::time::Instant;
 
 use crate::clock::Clock;
+use crate::keyring::Snapshot;
 use crate::policy::{ClientName, IdentityKind, IdentityKinds};
 use crate::tls::{Names, Peer};
 use crate::wire::Credentials;
@@ -22,7 +23,7 @@ use super::config::Credential;
 pub(super) use denied::DeniedKeyrings;
 use proof::{Proof, ServerInfo};
 
-/// The verified names of one client; they may change: see [`Identity::epoch`].
+/// The verified names of one client, and what they deny it.
 #[derive(Default)]
 pub(in crate::dataplane) struct Identity {
     /// From its certificate; fixed for the connection.
@@ -32,7 +33,14 @@ pub(in crate::dataplane) struct Identity {
     /// From the server's INFO.
     account: Account,
     server: ServerInfo,
+    /// Changes whenever the names may have.
     epoch: u64,
+    /// The keyrings under which it may not publish.
+    pub(super) publish_denied: DeniedKeyrings,
+    /// Those whose messages it may not receive.
+    pub(super) deliver_denied: DeniedKeyrings,
+    /// The snapshot's generation and the epoch for which that was decided.
+    decided: Option<(u64, u64)>,
 }
 
 /// What the client's CONNECT has proven.
@@ -132,8 +140,23 @@ impl Identity {
         self.changed();
     }
 
+    /// Decides again which keyrings are denied, if they or the client's names may have changed.
+    pub(super) fn refresh(&mut self, snapshot: &Snapshot, now: Instant) {
+        self.expire(now);
+        let decided = Some((snapshot.generation(), self.epoch));
+        if self.decided == decided {
+            return;
+        }
+        self.decided = decided;
+        let policy = snapshot.policy();
+        self.publish_denied =
+            DeniedKeyrings::new(policy, |rule| !rule.publish_by.admit(self.names()));
+        self.deliver_denied =
+            DeniedKeyrings::new(policy, |rule| !rule.deliver_to.admit(self.names()));
+    }
+
     /// Drops the names if the JWT has expired. The server ends the connection, too, but in its own time.
-    pub(super) fn expire(&mut self, now: Instant) {
+    fn expire(&mut self, now: Instant) {
         if matches!(self.claims, Claims::Proven(_, Some(until)) if until <= now) {
             self.claims = Claims::Unclear;
             self.changed();
@@ -174,11 +197,6 @@ impl Identity {
     pub(super) fn kinds(&self) -> IdentityKinds {
         let kinds = self.names().map(ClientName::kind);
         kinds.fold(IdentityKinds::default(), IdentityKinds::with)
-    }
-
-    /// Changes whenever [`Identity::names`] may have.
-    pub(super) const fn epoch(&self) -> u64 {
-        self.epoch
     }
 
     const fn changed(&mut self) {

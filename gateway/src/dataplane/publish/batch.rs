@@ -3,7 +3,7 @@
 use crate::envelope::{Binding, EnvelopeId, OVERHEAD};
 use crate::keyring::{SealRefused, Snapshot};
 use crate::metrics::{BatchStage, Cause, Side};
-use crate::policy::{Bind, KeyringId, Policy, Role};
+use crate::policy::{KeyringId, Policy, Role};
 use crate::wire::subject::is_literal;
 use crate::wire::write::{self, Decimal};
 use crate::wire::{Buffer, ClientOp, Malformed, Parsed, Publish};
@@ -13,8 +13,8 @@ use crate::dataplane::replies::WildcardScope;
 use crate::dataplane::session_state::{ClientReads, Verbosity};
 use crate::dataplane::{handshake, proxy_protocol};
 
+use super::decision::{Decision, DecisionContext, RefusalAnswer};
 use super::path::PublishPath;
-use super::request;
 
 /// What makes the server say `Maximum Payload Violation`, whatever its limit is.
 const TOO_LARGE: &[u8] = b"PUB x 999999999\r\n";
@@ -110,11 +110,9 @@ impl PublishPath<'_> {
 
     /// Takes over what the deliver direction has learned from the server's INFO since the last batch.
     fn refresh(&mut self, snapshot: &Snapshot) {
-        self.state.borrow_mut().identity.expire(self.now);
-        let state = self.state.borrow();
-        self.publish_denied.refresh(snapshot, &state.identity);
-        self.deliver_denied.refresh(snapshot, &state.identity);
         self.parser.set_max_payload(Some(self.most_payload()));
+        let mut state = self.state.borrow_mut();
+        state.identity.refresh(snapshot, self.now);
         self.parser
             .set_headers(state.headers && self.options.headers());
     }
@@ -211,7 +209,6 @@ impl PublishPath<'_> {
         Ok(())
     }
 
-    /// Empty payloads and system subjects pass; a protected subject is sealed; an answer is sealed as its request was.
     fn publish(
         &mut self,
         snapshot: &Snapshot,
@@ -228,40 +225,37 @@ impl PublishPath<'_> {
         }
         let (policy, generation) = (snapshot.policy(), snapshot.generation());
         let lookup = self.routes.lookup(policy, generation, publish.subject);
-        let sealing = self.sealing(policy, lookup, publish);
-        let what = (lookup, sealing);
-        if let Some(why) = self.forbidden(policy, what, publish) {
-            self.forbid(snapshot, why, publish, out);
-            self.watch.lap(BatchStage::Parse, &self.worker.shared.clock);
-            return Ok(());
+        let (sealing, decision) = DecisionContext {
+            shared: &self.worker.shared,
+            policy,
+            state: &mut self.state.borrow_mut(),
+            now: self.now,
         }
-        let keyring = self.keyring_for(policy, lookup, sealing, publish);
-        if keyring.is_some() && !self.state.borrow().injected_errors.has_accepted() {
-            return Err(Stop::Unaccepted);
-        }
+        .decide(lookup, publish);
         self.watch.lap(BatchStage::Parse, &self.worker.shared.clock);
-        let may_count = publish.payload.is_empty() && publish.headers.is_some();
-        if may_count && self.is_counter_increment(policy, lookup, publish) {
-            let why = (lookup.route, Cause::Counter, request::COUNTER_REFUSED);
-            self.refuse(snapshot, why, publish, out);
-        } else if self.is_misdirected(policy, (lookup, keyring), publish) {
-            // The refusal is published to the reply subject, and comes back as an answer.
-            self.expect_answers(policy, what, None, publish);
-            let why = (lookup.route, Cause::Destination, request::SCHEDULE_REFUSED);
-            self.refuse(snapshot, why, publish, out);
-        } else if let Some(keyring) = keyring {
-            let binding = self.binding(snapshot, what, publish);
-            let id = self.seal(snapshot, (keyring, binding), publish, out)?;
-            let id = (!binding.passes_on).then_some(id);
-            self.expect_answers(policy, what, id, publish);
-            self.begin_run(snapshot, publish);
-        } else {
-            let empty = publish.payload.is_empty().then_some(EnvelopeId::EMPTY);
-            self.expect_answers(policy, what, empty, publish);
-            match lookup.request(publish.subject) {
-                Some(request) => self.request(snapshot, request, publish, out),
-                None if lookup.role == Role::System => self.pass_system(policy, publish, out),
-                None => self.pass(publish, out),
+        let expect = |id| self.expect_answers(policy, (lookup, sealing), id, publish);
+        let empty = publish.payload.is_empty().then_some(EnvelopeId::EMPTY);
+        match decision {
+            Decision::Pass => {
+                expect(empty);
+                self.pass(publish, out);
+            }
+            Decision::Edit(payload) => {
+                expect(empty);
+                self.write_edited(publish, payload.filled(), out);
+            }
+            Decision::Seal(keyring, binding) => {
+                let id = self.seal(snapshot, (keyring, binding), publish, out)?;
+                expect((!binding.passes_on).then_some(id));
+                self.begin_run(snapshot, publish);
+            }
+            Decision::Await => return Err(Stop::Unaccepted),
+            Decision::Refuse(refusal) => {
+                // The error is published to the reply subject, and comes back as an answer.
+                if matches!(refusal.answer, RefusalAnswer::Error(_)) {
+                    expect(None);
+                }
+                self.refuse(snapshot, refusal, publish, out);
             }
         }
         self.watch
@@ -283,6 +277,11 @@ impl PublishPath<'_> {
         if total > self.most_sealed() {
             self.report_refused(snapshot, Some(keyring), Cause::TooLarge, publish);
             return Err(Stop::TooLarge);
+        }
+        if let Some(reply) = binding.reply {
+            let name = snapshot.policy().name_of(Some(keyring));
+            let refusal_log = &self.worker.shared.refusal_log;
+            refusal_log.log_reply(name, (publish.subject, reply), self.now);
         }
         let before = out.len();
         self.control_line(publish, Decimal::like(publish.size, total).digits(), out);
@@ -357,12 +356,6 @@ impl PublishPath<'_> {
         self.worker.meters.malformed(Side::Client);
         self.state.borrow_mut().violated_rule = Some(malformed.into_str());
     }
-}
-
-/// Whether envelopes of this keyring are bound to the subjects of their publishes.
-pub(super) fn binds(snapshot: &Snapshot, keyring: KeyringId) -> bool {
-    let rule = snapshot.policy().keyring(keyring);
-    !rule.is_some_and(|rule| rule.bind == Bind::Keyring)
 }
 
 /// Has the server close the connection with its own error. Nothing more of the client's is forwarded.

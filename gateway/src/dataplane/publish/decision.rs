@@ -1,21 +1,53 @@
-//! Decides about a publish: the keyring it is sealed under, what the envelope is bound to, which answers to expect, what is
-//! refused.
+//! Decides about a publish, before any key is touched: whether it is sealed, under which keyring and bound to what; what is edited in
+//! it; what is refused.
 
+use std::time::Instant;
+
+use crate::dataplane::context::Shared;
 use crate::dataplane::headers::{self, Schedule};
-use crate::dataplane::replies::{
-    self, Answer, Class, ConsumerKind, FLOW_CONTROL, FROM_STREAM, PublishedRequest, StreamKeyrings,
-};
+use crate::dataplane::replies::{self, Answer, FLOW_CONTROL, FROM_STREAM, StreamKeyrings};
+use crate::dataplane::session_state::SessionState;
 use crate::envelope::{Binding, EnvelopeId};
-use crate::keyring::Snapshot;
-use crate::metrics::{Cause, Direction};
-use crate::policy::{Empty, KeyringId, Lookup, Policy, Role, Route, SubjectTransform};
+use crate::metrics::Cause;
+use crate::policy::{Bind, Empty, KeyringId, Lookup, Policy, Role, SubjectTransform};
 use crate::wire::subject::is_literal;
-use crate::wire::write::{self, Decimal};
 use crate::wire::{Buffer, Publish, jetstream};
 
-use super::batch::binds;
-use super::path::PublishPath;
 use super::request;
+
+/// What is done with a publish.
+pub(super) enum Decision<'p> {
+    Pass,
+    /// It is forwarded with this payload, whose sizes have room for envelopes.
+    Edit(Buffer),
+    /// It is sealed under this keyring, bound to this.
+    Seal(KeyringId, Binding<'p>),
+    /// It is to be sealed, and waits until the server has accepted the client.
+    Await,
+    /// It is not forwarded.
+    Refuse(Refusal),
+}
+
+/// Why a publish is not forwarded, and what its client gets besides an error that leaves the connection open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) cause: Cause,
+    pub(super) keyring: Option<KeyringId>,
+    pub(super) answer: RefusalAnswer,
+}
+
+/// What answers a request that is refused, so that it fails at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RefusalAnswer {
+    /// The status 503 (no responders).
+    NoResponders,
+    /// Nothing: it is refused for its reply subject, which the error names.
+    Nothing,
+    /// An error of JetStream.
+    Error(&'static [u8]),
+    /// The same, published to a reply subject on which no answer is expected.
+    Unexpected(&'static [u8]),
+}
 
 /// Under which keyring a publish is sealed, leaving aside that its payload may be empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,28 +68,80 @@ impl Sealing {
     }
 }
 
-impl PublishPath<'_> {
-    /// Decides by the subject, and by the requests that were delivered with it as their reply subject.
-    pub(super) fn sealing(
-        &self,
-        policy: &Policy,
+/// What a decision depends on besides the message.
+pub(super) struct DecisionContext<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) policy: &'a Policy,
+    pub(super) state: &'a mut SessionState,
+    pub(super) now: Instant,
+}
+
+impl DecisionContext<'_> {
+    /// Empty payloads and system subjects pass; a protected subject is sealed; an answer is sealed as its request was.
+    pub(super) fn decide<'p>(
+        &mut self,
         lookup: Lookup,
-        publish: &Publish<'_>,
-    ) -> Sealing {
+        publish: &'p Publish<'_>,
+    ) -> (Sealing, Decision<'p>) {
+        let sealing = self.sealing(lookup, publish);
+        let decision = match self.forbidden((lookup, sealing), publish) {
+            Some(refusal) => Decision::Refuse(refusal),
+            None => self.decide_admitted((lookup, sealing), publish),
+        };
+        (sealing, decision)
+    }
+
+    fn decide_admitted<'p>(
+        &self,
+        (lookup, sealing): (Lookup, Sealing),
+        publish: &'p Publish<'_>,
+    ) -> Decision<'p> {
+        let sealed = match sealing {
+            Sealing::Under(keyring, request) if self.seals(lookup, publish) => {
+                Some((keyring, request))
+            }
+            Sealing::Under(..) | Sealing::Never | Sealing::Unclear => None,
+        };
+        if sealed.is_some() && !self.state.injected_errors.has_accepted() {
+            return Decision::Await;
+        }
+        let keyring = lookup.route.keyring();
+        if self.is_counter_increment(keyring, publish) {
+            let answer = RefusalAnswer::Unexpected(request::COUNTER_REFUSED);
+            return refuse(Cause::Counter, keyring, answer);
+        }
+        if self.is_misdirected((lookup, sealed.is_some()), publish) {
+            let answer = RefusalAnswer::Error(request::SCHEDULE_REFUSED);
+            return refuse(Cause::Destination, keyring, answer);
+        }
+        if let Some((keyring, request)) = sealed {
+            return Decision::Seal(keyring, self.binding(lookup, (keyring, request), publish));
+        }
+        match lookup.request(publish.subject) {
+            Some(request) => self.decide_request(request, publish),
+            None if lookup.role == Role::System => {
+                edit(|out| request::widen_pull_in_ack(self.policy, publish, out))
+            }
+            None => Decision::Pass,
+        }
+    }
+
+    /// Decides by the subject, and by the requests that were delivered with it as their reply subject.
+    fn sealing(&mut self, lookup: Lookup, publish: &Publish<'_>) -> Sealing {
         let of_route = match lookup.route.covering_keyring() {
             Some(keyring) => Sealing::Under(keyring, None),
             None => Sealing::Never,
         };
         if lookup.role == Role::System && publish.subject.starts_with(FROM_STREAM) {
-            return self.sealing_on_ack_subject(policy, publish);
+            return self.sealing_on_ack_subject(publish);
         }
         if lookup.role == Role::System && publish.subject.starts_with(FLOW_CONTROL) {
-            return sealing_on_flow_control_subject(policy, publish);
+            return sealing_on_flow_control_subject(self.policy, publish);
         }
         if !replies::is_answer_subject(lookup) {
             return of_route;
         }
-        match self.state.borrow_mut().replies.answer_to(publish.subject) {
+        match self.state.replies.answer_to(publish.subject) {
             Answer::Sealed(keyring, request) => Sealing::Under(keyring, request),
             Answer::Unclear => Sealing::Unclear,
             // A subject that a keyring names explicitly is never published in plaintext, whatever the request was.
@@ -68,48 +152,39 @@ impl PublishPath<'_> {
 
     /// On an acknowledgement subject (`$JS.ACK.`), a payload that is no acknowledgement answers a message of a stream; the server
     /// ignores it.
-    fn sealing_on_ack_subject(&self, policy: &Policy, publish: &Publish<'_>) -> Sealing {
+    fn sealing_on_ack_subject(&self, publish: &Publish<'_>) -> Sealing {
         if jetstream::is_consumer_ack(publish.payload) {
             return Sealing::Never;
         }
-        match self.state.borrow().replies.stream_keyrings() {
+        match self.state.replies.stream_keyrings() {
             StreamKeyrings::One(keyring) => Sealing::Under(keyring, None),
-            StreamKeyrings::Nothing if !policy.protects_anything() => Sealing::Never,
+            StreamKeyrings::Nothing if !self.policy.protects_anything() => Sealing::Never,
             StreamKeyrings::Nothing | StreamKeyrings::Several => Sealing::Unclear,
         }
     }
 
-    /// The keyring to seal under, if any; empty payloads mostly pass.
-    pub(super) fn keyring_for(
-        &self,
-        policy: &Policy,
-        lookup: Lookup,
-        sealing: Sealing,
-        publish: &Publish<'_>,
-    ) -> Option<KeyringId> {
-        if publish.payload.is_empty() && !seals_empty(policy, lookup, publish) {
-            return None;
-        }
-        sealing.keyring()
+    /// Whether the payload is sealed; empty ones mostly pass.
+    fn seals(&self, lookup: Lookup, publish: &Publish<'_>) -> bool {
+        let rule = || self.policy.keyring(lookup.route.keyring()?);
+        !publish.payload.is_empty()
+            || rule().is_some_and(|rule| rule.empty == Empty::Seal)
+                && !headers::has_meaning(publish.headers.unwrap_or_default())
     }
 
     /// What the envelope is bound to: subject, request, reply subject.
-    pub(super) fn binding<'p>(
+    fn binding<'p>(
         &self,
-        snapshot: &Snapshot,
-        (lookup, sealing): (Lookup, Sealing),
+        lookup: Lookup,
+        (keyring, request): (KeyringId, Option<EnvelopeId>),
         publish: &'p Publish<'_>,
     ) -> Binding<'p> {
-        let policy = snapshot.policy();
-        let Sealing::Under(keyring, request) = sealing else {
-            return Binding::default();
-        };
+        let policy = self.policy;
         let binds_answers = policy
             .keyring(keyring)
             .is_some_and(|rule| rule.binds_answers);
         let mut binding = Binding {
             answers: request.filter(|_| binds_answers),
-            ..Binding::to(binds(snapshot, keyring).then(|| lookup.normalise(publish.subject)))
+            ..Binding::to(binds(policy, keyring).then(|| lookup.normalise(publish.subject)))
         };
         if let Some(reply) = publish.reply {
             let named = policy.lookup(reply);
@@ -118,110 +193,21 @@ impl PublishPath<'_> {
                 // subject.
                 binding.reply = (work != keyring).then_some(reply);
             } else if binds_answers && replies::is_answer_subject(named) {
-                let replies = &self.state.borrow().replies;
-                binding.passes_on = replies.is_shared(reply, self.now);
+                binding.passes_on = self.state.replies.is_shared(reply, self.now);
             }
-        }
-        if let Some(reply) = binding.reply {
-            let refusal_log = &self.worker.shared.refusal_log;
-            let named = (publish.subject, reply);
-            refusal_log.log_reply(policy.name_of(Some(keyring)), named, self.now);
         }
         binding
     }
 
-    /// Records which answers the client may receive. `id` names the envelope that was sealed, if answers are to be bound to it.
-    pub(super) fn expect_answers(
-        &self,
-        policy: &Policy,
-        (lookup, sealing): (Lookup, Sealing),
-        id: Option<EnvelopeId>,
-        publish: &Publish<'_>,
-    ) {
-        let replies = &mut self.state.borrow_mut().replies;
-        let request = lookup.request(publish.subject);
-        if let Some(reply) = publish.reply {
-            let asked = match (request, sealing) {
-                (Some(request), _) => {
-                    let name = |subject: &[u8]| replies.short_hash(subject);
-                    request::classify_jetstream(request, publish.payload, name)
-                }
-                // Also with an empty payload, which is not sealed itself.
-                (None, Sealing::Under(keyring, _))
-                    if lookup.role == Role::User
-                        && jetstream::may_be_api_request(publish.subject) =>
-                {
-                    PublishedRequest::protected(keyring, id).with_unknown_api_prefix()
-                }
-                (None, Sealing::Under(keyring, _)) => PublishedRequest::protected(keyring, id),
-                (None, _) if lookup.role == Role::System => {
-                    request::classify_system(publish.subject)
-                }
-                (None, Sealing::Never | Sealing::Unclear) => {
-                    PublishedRequest::of(Class::Unprotected)
-                }
-            };
-            replies.request_published(reply, asked, self.now);
-        }
-        // The server publishes trace events and the chunks of a snapshot in plaintext. A client that copies the headers of a
-        // message that it received has not asked for a trace.
-        let traced = publish.headers.and_then(headers::trace_destination);
-        if let Some(to) =
-            traced.filter(|to| !policy.is_system(to) && !replies.was_trace_delivered(to))
-        {
-            replies.request_published(to, PublishedRequest::of(Class::Trace), self.now);
-        }
-        if let Some(request) = request {
-            let named = (publish.payload, publish.reply);
-            request::deliveries(request, named, |at, delivers| {
-                replies.stream_asked(at, delivers, self.now);
-            });
-        } else if let Some(reply) = publish.reply
-            && let Some(delivery) = jetstream::Delivery::of(publish.subject)
-        {
-            // `+NXT`: an acknowledgement that pulls the next message.
-            replies.stream_asked((delivery.stream, reply), ConsumerKind::Pull, self.now);
-        }
-        let pull = request::pull(request, publish).filter(|_| policy.protects_anything());
-        if let Some(reply) = publish.reply
-            && let Some(grant) = pull.and_then(jetstream::bounded_pull)
-        {
-            replies.pulled(reply, grant, self.now);
-        }
-        let batch = request.filter(|_| policy.protects_anything());
-        if let Some(reply) = publish.reply
-            && let Some(batch) =
-                batch.and_then(|request| request::direct_get_batch(request, publish.payload))
-        {
-            replies.batch_asked(reply, batch, self.now);
-        }
-        let chunks = request.and_then(|request| request::deliver_subject(request, publish.payload));
-        if let Some(to) = chunks.filter(|to| !policy.is_system(to)) {
-            replies.request_published(&to, PublishedRequest::of(Class::StreamSnapshot), self.now);
-        }
-    }
-
     /// Whether this increments a counter (ADR-49) on a subject where plaintext, such as the counter's value, would be withheld.
-    pub(super) fn is_counter_increment(
-        &self,
-        policy: &Policy,
-        lookup: Lookup,
-        publish: &Publish<'_>,
-    ) -> bool {
-        let Route::Keyring(keyring) = lookup.route else {
-            return false;
-        };
-        publish.headers.is_some_and(headers::is_increment)
-            && !self.worker.shared.accepts_plaintext(policy, keyring)
+    fn is_counter_increment(&self, keyring: Option<KeyringId>, publish: &Publish<'_>) -> bool {
+        publish.payload.is_empty()
+            && publish.headers.is_some_and(headers::is_increment)
+            && keyring.is_some_and(|keyring| self.is_strict(keyring))
     }
 
     /// Whether this is a schedule (ADR-51) that has the server publish on a subject under which the message opens for nobody.
-    pub(super) fn is_misdirected(
-        &self,
-        policy: &Policy,
-        (lookup, keyring): (Lookup, Option<KeyringId>),
-        publish: &Publish<'_>,
-    ) -> bool {
+    fn is_misdirected(&self, (lookup, is_sealed): (Lookup, bool), publish: &Publish<'_>) -> bool {
         let schedule = publish.headers.and_then(headers::schedule);
         let Some(Schedule { source, target: to }) = schedule.filter(|_| lookup.role == Role::User)
         else {
@@ -231,10 +217,10 @@ impl PublishPath<'_> {
         if !is_literal(to) {
             return false;
         }
-        let strict = |id| !self.worker.shared.accepts_plaintext(policy, id);
+        let strict = |id| self.is_strict(id);
         let is_lost = |from: &[u8], is_strict: &dyn Fn(KeyringId) -> bool| {
             let published = &[from.to_vec()];
-            policy.is_unreadable_after(
+            self.policy.is_unreadable_after(
                 SubjectTransform {
                     published,
                     from,
@@ -244,9 +230,9 @@ impl PublishPath<'_> {
             )
         };
         let own = lookup.normalise(publish.subject);
-        let own_is_lost = || match keyring {
-            Some(_sealed) => is_lost(own, &|_| true),
-            None => !publish.payload.is_empty() && is_lost(own, &strict),
+        let own_is_lost = || {
+            is_sealed && is_lost(own, &|_| true)
+                || !is_sealed && !publish.payload.is_empty() && is_lost(own, &strict)
         };
         match source {
             // The schedule's own payload, mostly empty, is published only while the source subject has no message.
@@ -256,78 +242,55 @@ impl PublishPath<'_> {
         }
     }
 
-    /// Forwards a request to JetStream's API, its sizes widened by the envelopes' overhead.
-    pub(super) fn request(
-        &self,
-        snapshot: &Snapshot,
-        request: &[u8],
-        publish: &Publish<'_>,
-        out: &mut Buffer,
-    ) {
-        let policy = snapshot.policy();
-        let strict = |subject: &[u8]| match policy.route(subject) {
-            Route::Keyring(keyring) => !self.worker.shared.accepts_plaintext(policy, keyring),
-            Route::Pass | Route::Reply(_) => false,
-        };
-        if let Some(subject) = request::counter_subject(request, publish.payload, strict) {
-            let route = policy.route(&subject);
-            let why = (route, Cause::Counter, request::COUNTERS_REFUSED);
-            return self.refuse(snapshot, why, publish, out);
+    /// A request to JetStream's API is forwarded with its sizes widened by the envelopes' overhead.
+    fn decide_request<'p>(&self, request: &[u8], publish: &Publish<'_>) -> Decision<'p> {
+        let (policy, body) = (self.policy, publish.payload);
+        let strict = |id| self.is_strict(id);
+        let strict_subject = |subject: &[u8]| policy.route(subject).keyring().is_some_and(strict);
+        if let Some(subject) = request::counter_subject(request, body, strict_subject) {
+            let keyring = policy.route(&subject).keyring();
+            let answer = RefusalAnswer::Error(request::COUNTERS_REFUSED);
+            return refuse(Cause::Counter, keyring, answer);
         }
-        let strict = |id| !self.worker.shared.accepts_plaintext(policy, id);
         let lost = |moved: SubjectTransform<'_>| policy.is_unreadable_after(moved, strict);
-        if request::is_misdirected(request, publish.payload, lost) {
-            let why = (Route::Pass, Cause::Destination, request::RENAMING_REFUSED);
-            return self.refuse(snapshot, why, publish, out);
+        if request::is_misdirected(request, body, lost) {
+            let answer = RefusalAnswer::Error(request::RENAMING_REFUSED);
+            return refuse(Cause::Destination, None, answer);
         }
-        let mut edited = Buffer::new();
-        if request::widen(policy, request, publish.payload, &mut edited) {
-            self.write_edited(publish, &edited, out);
-        } else {
-            self.pass(publish, out);
-        }
+        edit(|out| request::widen(policy, request, body, out))
     }
 
-    /// Forwards what is published on a system subject and is no API request.
-    pub(super) fn pass_system(&self, policy: &Policy, publish: &Publish<'_>, out: &mut Buffer) {
-        let mut edited = Buffer::new();
-        if request::widen_pull_in_ack(policy, publish, &mut edited) {
-            self.write_edited(publish, &edited, out);
-        } else {
-            self.pass(publish, out);
-        }
+    /// Whether plaintext on the keyring's subjects is withheld.
+    fn is_strict(&self, keyring: KeyringId) -> bool {
+        !self.shared.accepts_plaintext(self.policy, keyring)
     }
+}
 
-    fn write_edited(&self, publish: &Publish<'_>, edited: &Buffer, out: &mut Buffer) {
-        let headers = publish.headers.unwrap_or_default();
-        let total = headers.len().saturating_add(edited.len());
-        self.control_line(publish, Decimal::like(publish.size, total).digits(), out);
-        out.put(headers);
-        out.put(edited.filled());
-        out.put(b"\r\n");
-        self.worker
-            .meters
-            .passed(Direction::Publish)
-            .add(edited.len());
-    }
+/// Whether envelopes of this keyring are bound to the subjects of their publishes.
+pub(super) fn binds(policy: &Policy, keyring: KeyringId) -> bool {
+    let rule = policy.keyring(keyring);
+    !rule.is_some_and(|rule| rule.bind == Bind::Keyring)
+}
 
-    /// Refuses a publish: injects an error that leaves the connection open, and answers a request with `answer`, so that it fails
-    /// at once.
-    pub(super) fn refuse(
-        &self,
-        snapshot: &Snapshot,
-        (route, cause, answer): (Route, Cause, &[u8]),
-        publish: &Publish<'_>,
-        out: &mut Buffer,
-    ) {
-        self.report_refused(snapshot, route.keyring(), cause, publish);
-        // Published through the server, which alone knows the client's subscriptions. A verbose client would get one `+OK` too
-        // many.
-        if let Some(reply) = publish.reply.filter(|_| !self.options.verbose()) {
-            write::own_publish(out, reply, answer);
-        }
-        let injected_errors = &mut self.state.borrow_mut().injected_errors;
-        injected_errors.refuse(publish.subject, out);
+const fn refuse<'p>(
+    cause: Cause,
+    keyring: Option<KeyringId>,
+    answer: RefusalAnswer,
+) -> Decision<'p> {
+    Decision::Refuse(Refusal {
+        cause,
+        keyring,
+        answer,
+    })
+}
+
+/// What `rewrite` has written is forwarded; if it returns `false`, the payload as it is.
+fn edit<'p>(rewrite: impl FnOnce(&mut Buffer) -> bool) -> Decision<'p> {
+    let mut edited = Buffer::new();
+    if rewrite(&mut edited) {
+        Decision::Edit(edited)
+    } else {
+        Decision::Pass
     }
 }
 
@@ -339,14 +302,4 @@ fn sealing_on_flow_control_subject(policy: &Policy, publish: &Publish<'_>) -> Se
     } else {
         Sealing::Unclear
     }
-}
-
-/// Whether the keyring has empty payloads sealed, too, and this one means nothing to NATS.
-fn seals_empty(policy: &Policy, lookup: Lookup, publish: &Publish<'_>) -> bool {
-    let Route::Keyring(keyring) = lookup.route else {
-        return false;
-    };
-    let rule = policy.keyring(keyring);
-    rule.is_some_and(|rule| rule.empty == Empty::Seal)
-        && !headers::has_meaning(publish.headers.unwrap_or_default())
 }

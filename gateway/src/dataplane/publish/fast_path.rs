@@ -10,7 +10,7 @@ use crate::metrics::{BatchStage, Direction};
 use crate::policy::{KeyringId, Policy};
 use crate::wire::{Buffer, Publish};
 
-use super::batch::binds;
+use super::decision::binds;
 use super::path::PublishPath;
 
 const VERB: &[u8] = b"PUB ";
@@ -86,7 +86,7 @@ impl PublishPath<'_> {
         let lanes = &mut *self.worker.lanes.borrow_mut();
         let watch = &mut self.watch;
         let (subject, row) = self.fast_path.run(subject);
-        let binding = Binding::to(binds(snapshot, keyring).then_some(subject));
+        let binding = Binding::to(binds(snapshot.policy(), keyring).then_some(subject));
         let Some(mut lane) = lanes.bound(snapshot, keyring, binding) else {
             return 0;
         };

@@ -1,10 +1,24 @@
 //! The publish direction, client to server: payloads are sealed.
+//!
+//! | rank | file | what it holds |
+//! |---|---|---|
+//! | 0 | `path` | what the direction keeps from batch to batch, and how it writes and reports |
+//! | 0 | `request` | requests to JetStream's API: their answers, and the sizes that they name |
+//! | 0 | `seal_wait` | the wait for a key version, or for budget |
+//! | 1 | `decision` | what is done with a publish |
+//! | 2 | `expected_answers` | what may answer it |
+//! | 2 | `fast_path` | runs of `PUB` |
+//! | 2 | `forbid` | which publishes are refused for their keyring, their client or their size |
+//! | 2 | `refuse` | what the client gets in place of what is refused |
+//! | 3 | `batch` | parse, decide, seal, write |
 
 mod batch;
 mod decision;
+mod expected_answers;
 mod fast_path;
 mod forbid;
 mod path;
+mod refuse;
 mod request;
 mod seal_wait;
 #[cfg(test)]

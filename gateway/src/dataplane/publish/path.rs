@@ -7,12 +7,11 @@ use crate::keyring::Snapshot;
 use crate::metrics::{BatchStage, Cause, Direction, Stopwatch};
 use crate::policy::KeyringId;
 use crate::wire::connect::Connect;
-use crate::wire::write::{self, PublishLine};
+use crate::wire::write::{self, Decimal, PublishLine};
 use crate::wire::{Buffer, ClientParser, Limits, Publish};
 
 use crate::dataplane::context::Worker;
 use crate::dataplane::fast_path::FastPath;
-use crate::dataplane::identity::DeniedKeyrings;
 use crate::dataplane::refusal_log::RefusedMessage;
 use crate::dataplane::route_cache::RouteCache;
 use crate::dataplane::session_state::SessionState;
@@ -25,8 +24,6 @@ pub struct PublishPath<'s> {
     pub(super) options: Connect,
     pub(super) routes: RouteCache,
     pub(super) fast_path: FastPath,
-    pub(super) publish_denied: DeniedKeyrings,
-    pub(super) deliver_denied: DeniedKeyrings,
     pub(super) first_op_seen: bool,
     pub(super) watch: Stopwatch,
     pub(super) now: Instant,
@@ -48,8 +45,6 @@ impl<'s> PublishPath<'s> {
             options: Connect::default(),
             routes: RouteCache::default(),
             fast_path: FastPath::default(),
-            publish_denied: DeniedKeyrings::new(Direction::Publish),
-            deliver_denied: DeniedKeyrings::new(Direction::Deliver),
             first_op_seen: false,
             watch: Stopwatch::default(),
             now: worker.shared.clock.instant(),
@@ -83,6 +78,20 @@ impl<'s> PublishPath<'s> {
             .meters
             .passed(Direction::Publish)
             .add(publish.payload.len());
+    }
+
+    /// Forwards a publish with another payload.
+    pub(super) fn write_edited(&self, publish: &Publish<'_>, payload: &[u8], out: &mut Buffer) {
+        let headers = publish.headers.unwrap_or_default();
+        let total = headers.len().saturating_add(payload.len());
+        self.control_line(publish, Decimal::like(publish.size, total).digits(), out);
+        out.put(headers);
+        out.put(payload);
+        out.put(b"\r\n");
+        self.worker
+            .meters
+            .passed(Direction::Publish)
+            .add(payload.len());
     }
 
     /// Writes the control line, with `size` for headers and payload together.
