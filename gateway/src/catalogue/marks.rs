@@ -14,7 +14,7 @@ use crate::envelope::Kid;
 
 /// What a marker file says of a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumString, IntoStaticStr)]
-#[strum(serialize_all = "kebab-case", const_into_str)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Mark {
     /// It never seals again.
     Revoked,
@@ -47,7 +47,7 @@ impl Mark {
     }
 
     fn name(self, kid: Kid) -> String {
-        format!("{}-{kid}", self.into_str())
+        format!("{}-{kid}", <&str>::from(self))
     }
 
     fn read(name: &str) -> Option<(Self, Kid)> {

@@ -131,7 +131,7 @@ fn row((keyring, version): (&KeyringName, &Version), marks: &[(Mark, Kid)]) -> R
         suite: version.suite.name(),
         state: version.state.name(),
         nist: version.state.nist(),
-        mark: Mark::unrecorded(marks, version).map(|mark| mark.into_str()),
+        mark: Mark::unrecorded(marks, version).map(<&str>::from),
         created: version.created.to_string(),
         since: version.since.to_string(),
         activated: version.activated.map(|time| time.to_string()),

@@ -49,7 +49,7 @@ impl TlsState {
     pub(super) fn new(tls: Tls) -> Self {
         Self {
             tls,
-            handshakes: HandshakeMetrics::new(Failure::VARIANTS.iter().map(Failure::into_str)),
+            handshakes: HandshakeMetrics::new(Failure::VARIANTS.iter().map(<&str>::from)),
             throttles: SideTable::default(),
         }
     }
@@ -204,7 +204,7 @@ async fn accept(
         Err(failed) => {
             let failure = Failure::of(&failed.error);
             if let Some(left_out) = worker.shared.failed(Side::Client, failure) {
-                let (cause, error) = (failure.into_str(), &failed.error);
+                let (cause, error) = (<&str>::from(failure), &failed.error);
                 let help = acceptor.settings().help(failure);
                 tracing::warn!(cause, %error, help, left_out, "no TLS with a client");
             }
@@ -226,7 +226,7 @@ async fn connect(
         Err(failed) => {
             let failure = Failure::of(&failed.error);
             if let Some(left_out) = worker.shared.failed(Side::Server, failure) {
-                let (cause, error) = (failure.into_str(), &failed.error);
+                let (cause, error) = (<&str>::from(failure), &failed.error);
                 let help = dialer.settings().help(failure);
                 tracing::error!(server = %to, cause, %error, help, left_out, "no TLS with a server");
             }
@@ -305,7 +305,7 @@ fn refuse(worker: &Worker, (to, failure): (&ServerAddr, Failure), why: &str, hel
 impl Shared {
     /// Counts a failure. If it may be logged: how many lines were left out before it.
     fn failed(&self, side: Side, failure: Failure) -> Option<u64> {
-        self.tls.handshakes.failed(side, failure.into_str());
+        self.tls.handshakes.failed(side, <&str>::from(failure));
         self.tls.throttles[side][failure].admit(self.clock.instant())
     }
 }

@@ -307,7 +307,7 @@ fn unwritten(mark: Mark) -> String {
     match mark {
         Mark::Revoked | Mark::Suspended => format!(
             "it was {}, which could not be written down yet: nothing is sealed under it",
-            mark.into_str()
+            <&str>::from(mark)
         ),
         Mark::Withdrawn => {
             "the rotation that it was made for has failed: it is discarded once that can be written down"

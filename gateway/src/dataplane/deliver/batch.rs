@@ -140,7 +140,7 @@ impl<'s> DeliverPath<'s> {
                         break DeliverBatch::Drained;
                     }
                 },
-                Err(malformed) => break self.malformed(malformed.into_str()),
+                Err(malformed) => break self.malformed(<&str>::from(malformed)),
             }
         };
         self.fast_path.end();
