@@ -6,7 +6,7 @@ use strum::IntoStaticStr;
 
 /// Who has to act before the operation can succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
-#[strum(serialize_all = "kebab-case", const_into_str)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Who {
     /// The NATS client sent something that no server would accept.
     Client,

@@ -74,7 +74,7 @@ impl ApiError {
             problem: Problem {
                 error: error.to_owned(),
                 help: help.to_owned(),
-                who: who.into_str().to_owned(),
+                who: <&str>::from(who).to_owned(),
                 mistakes: Vec::new(),
             },
         }

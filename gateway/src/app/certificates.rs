@@ -123,7 +123,7 @@ impl Certificates {
             Ok(Changed::Files(roles)) => {
                 let files: Vec<_> = roles
                     .iter()
-                    .map(|role| role.into_str().to_owned())
+                    .map(|role| <&str>::from(role).to_owned())
                     .collect();
                 tracing::info!(?files, "new certificates are in use; connections go on");
                 reloaded.applied.extend(files);
@@ -151,7 +151,7 @@ impl Certificates {
         let clients = self.tls.clients.iter().flat_map(|live| live.expiries());
         let servers = self.tls.servers.iter().flat_map(|live| live.expiries());
         for (role, at) in clients.chain(servers) {
-            self.meters.expires(role.into_str(), at);
+            self.meters.expires(<&str>::from(role), at);
         }
     }
 
@@ -172,7 +172,7 @@ impl Certificates {
             help,
         } in clients.chain(servers)
         {
-            tracing::warn!(key = role.into_str(), help, "{message}");
+            tracing::warn!(key = <&str>::from(role), help, "{message}");
         }
     }
 

@@ -46,7 +46,7 @@ pub fn check_files(checked: &GatewayConfig, clock: &Clock) -> (Vec<FileError>, V
     }));
     wrong.extend(passphrase(&checked.custody));
     let doubts = doubts.into_iter().map(|doubt| FileWarning {
-        key: doubt.role.into_str(),
+        key: <&str>::from(doubt.role),
         message: doubt.message,
         help: doubt.help.to_owned(),
     });
@@ -90,7 +90,7 @@ pub(super) fn administration(
 
 fn of_tls(error: tls::Error) -> FileError {
     FileError {
-        key: error.role().map_or("", |role| role.into_str()),
+        key: error.role().map_or("", <&str>::from),
         error: error.into(),
     }
 }

@@ -163,7 +163,7 @@ fn invalid(errors: &Errors) -> Problem {
     Problem {
         error: "the configuration is not valid, and nothing has changed".to_owned(),
         help: "correct it, and look with `keyway check` before the next reload".to_owned(),
-        who: Who::Operator.into_str().to_owned(),
+        who: <&str>::from(Who::Operator).to_owned(),
         mistakes: mistakes.collect(),
     }
 }

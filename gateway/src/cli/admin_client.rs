@@ -165,11 +165,11 @@ fn unreachable(socket: &Path, error: &dyn std::error::Error) -> Failure {
 
 /// The exit code for `who` of a problem. `client` means the caller of the API here, not a NATS client.
 fn exit(who: &str) -> Exit {
-    if who == Who::Client.into_str() {
+    if who == <&str>::from(Who::Client) {
         return Exit::Refused;
     }
     let whos = [Who::Server, Who::Custodian, Who::Operator, Who::Internal];
-    let who = whos.into_iter().find(|known| known.into_str() == who);
+    let who = whos.into_iter().find(|known| <&str>::from(known) == who);
     Exit::of(Fault {
         who: who.unwrap_or(Who::Internal),
         retry: Retry::Never,

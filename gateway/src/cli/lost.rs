@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn causes_with_a_remedy_of_their_own_exist() {
-        let known: Vec<_> = Cause::VARIANTS.iter().map(Cause::into_str).collect();
+        let known: Vec<_> = Cause::VARIANTS.iter().map(<&str>::from).collect();
         for cause in [
             "plaintext",
             "unauthentic",

@@ -35,7 +35,7 @@ fn gateway(settings: &mut Settings, checked: &GatewayConfig) {
         Some(true) => "true",
         Some(false) => "false",
     };
-    let verified = path.verified.iter().map(Credential::into_str);
+    let verified = path.verified.iter().map(<&str>::from);
     let tokens = checked.admin.tokens.iter().map(|token| &token.name);
     let domains = checked.control.as_ref().map(|control| &control.domains);
     settings.set("servers", list(path.servers.iter().map(url)));
@@ -99,7 +99,7 @@ fn strict(set: &mut impl FnMut(&str, Value), rule: &Rule) {
         nak_delay,
         limit,
     } = rule.undecryptable;
-    let then = limit.map(|limit| limit.then.into_str());
+    let then = limit.map(|limit| <&str>::from(limit.then));
     let answers = if rule.binds_answers {
         "bound"
     } else {
@@ -107,10 +107,10 @@ fn strict(set: &mut impl FnMut(&str, Value), rule: &Rule) {
     };
     set("plaintext", plaintext.into());
     set("until", until.map(|time| time.to_string()).into());
-    set("reply", rule.answers.into_str().into());
+    set("reply", <&str>::from(rule.answers).into());
     set("answers", answers.into());
-    set("empty", rule.empty.into_str().into());
-    set("undecryptable.deliver", deliver.into_str().into());
+    set("empty", <&str>::from(rule.empty).into());
+    set("undecryptable.deliver", <&str>::from(deliver).into());
     set("undecryptable.nak-delay", nak_delay.map(time).into());
     set(
         "undecryptable.limit",
@@ -142,9 +142,9 @@ fn key_settings(set: &mut impl FnMut(&str, Value), keyring: &Keyring) {
     set("overlap", time(*overlap).into());
     set("open-suspended", opens(OpenPolicy::Suspended));
     set("open-compromised", opens(OpenPolicy::Compromised));
-    set("retain", retain.into_str().into());
+    set("retain", <&str>::from(retain).into());
     set("hold", time(*hold).into());
-    set("destroy", destroy.into_str().into());
+    set("destroy", <&str>::from(destroy).into());
 }
 
 /// A list, sorted: its order has no meaning.

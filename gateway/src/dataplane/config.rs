@@ -57,7 +57,7 @@ pub struct Config {
 /// A kind of credential that the servers check: a client with no other is accepted because of it or not at all. The protocol does
 /// not tell whether a server checks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
-#[strum(serialize_all = "lowercase", const_into_str)]
+#[strum(serialize_all = "lowercase")]
 pub enum Credential {
     /// A user and a password.
     User,

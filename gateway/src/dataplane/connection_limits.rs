@@ -33,7 +33,7 @@ impl Default for ConnectionLimits {
 
 /// The limit that a rejected client has hit; the variants are those of the limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumTable, IntoStaticStr)]
-#[strum(serialize_all = "kebab-case", const_into_str)]
+#[strum(serialize_all = "kebab-case")]
 pub(super) enum Refusal {
     /// Concurrent connections.
     Connections,
@@ -83,7 +83,7 @@ impl Admission {
                 spent: None,
             }),
             refused: RefusalTable::from_closure(|limit| {
-                metrics::connections_refused(limit.into_str())
+                metrics::connections_refused(<&str>::from(limit))
             }),
         }
     }

@@ -293,7 +293,7 @@ async fn next(listener: &Listener, state: &AcceptState) -> Accepted {
                 }
                 Err(refusal) => {
                     socket.reject(refusal.error());
-                    tracing::debug!(client = %ends, limit = refusal.into_str(), "client turned away");
+                    tracing::debug!(client = %ends, limit = <&str>::from(refusal), "client turned away");
                     continue;
                 }
             },

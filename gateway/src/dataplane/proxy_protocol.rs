@@ -86,7 +86,7 @@ async fn read(client: &Socket) -> Result<Header, HeaderRefused> {
 
 fn refuse(worker: &Worker, ends: &Endpoints, refused: HeaderRefused) {
     let cause = match refused {
-        HeaderRefused::Invalid(wrong) => wrong.into_str(),
+        HeaderRefused::Invalid(wrong) => <&str>::from(wrong),
         HeaderRefused::Late => "late",
         HeaderRefused::Gone => return,
     };

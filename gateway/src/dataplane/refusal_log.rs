@@ -36,7 +36,7 @@ impl RefusalLog {
                 subject,
                 identity,
             } = report;
-            let (direction, cause) = (direction.into_str(), cause.into_str());
+            let (direction, cause) = (<&str>::from(direction), <&str>::from(cause));
             let subject = String::from_utf8_lossy(subject);
             let identity = identity.map(tracing::field::display);
             tracing::warn!(direction, keyring, cause, identity, %subject, left_out, "message did not go through");
@@ -46,7 +46,7 @@ impl RefusalLog {
     /// Logs a refused subscription, with its subject.
     pub(super) fn log_subscription(&self, report: &RefusedMessage<'_>, now: Instant) {
         if let Some(left_out) = self.causes[report.cause].admit(now) {
-            let (keyring, cause) = (report.keyring, report.cause.into_str());
+            let (keyring, cause) = (report.keyring, <&str>::from(report.cause));
             let subject = String::from_utf8_lossy(report.subject);
             let identity = report.identity.map(tracing::field::display);
             tracing::warn!(keyring, cause, identity, %subject, left_out, "subscription refused");
@@ -69,7 +69,7 @@ impl RefusalLog {
         for cause in Cause::VARIANTS {
             if let Some(left_out) = self.causes[*cause].overdue(now) {
                 tracing::warn!(
-                    cause = cause.into_str(),
+                    cause = <&str>::from(cause),
                     left_out,
                     "more messages did not go through"
                 );

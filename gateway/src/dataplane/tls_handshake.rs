@@ -145,7 +145,7 @@ async fn accept(
                     .tls
                     .failed(Side::Client, failure, &worker.shared.clock)
             {
-                let (cause, error) = (failure.into_str(), &failed.error);
+                let (cause, error) = (<&str>::from(failure), &failed.error);
                 let help = acceptor.settings().help(failure);
                 tracing::warn!(cause, %error, help, left_out, "no TLS with a client");
             }
@@ -172,7 +172,7 @@ async fn connect(
                     .tls
                     .failed(Side::Server, failure, &worker.shared.clock)
             {
-                let (cause, error) = (failure.into_str(), &failed.error);
+                let (cause, error) = (<&str>::from(failure), &failed.error);
                 let help = dialer.settings().help(failure);
                 tracing::error!(server = %to, cause, %error, help, left_out, "no TLS with a server");
             }

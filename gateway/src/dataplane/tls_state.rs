@@ -31,7 +31,7 @@ impl TlsState {
     pub(super) fn new(tls: Tls) -> Self {
         Self {
             tls,
-            handshakes: HandshakeMetrics::new(Failure::VARIANTS.iter().map(Failure::into_str)),
+            handshakes: HandshakeMetrics::new(Failure::VARIANTS.iter().map(<&str>::from)),
             throttles: SideTable::default(),
         }
     }
@@ -58,7 +58,7 @@ impl TlsState {
 
     /// Counts a failure. If it may be logged: how many lines were left out before it.
     pub(super) fn failed(&self, side: Side, failure: Failure, clock: &Clock) -> Option<u64> {
-        self.handshakes.failed(side, failure.into_str());
+        self.handshakes.failed(side, <&str>::from(failure));
         self.throttles[side][failure].admit(clock.instant())
     }
 }

@@ -1,10 +1,15 @@
 //! Labels of metrics: each variant is a label value, in kebab case.
 
+#![expect(
+    clippy::too_many_arguments,
+    reason = "a table's constructor takes a value for each variant"
+)]
+
 use strum::{EnumTable, IntoStaticStr, VariantArray};
 
 /// The direction of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumTable, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "kebab-case", const_into_str)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Direction {
     /// Client to server.
     Publish,
@@ -14,7 +19,7 @@ pub enum Direction {
 
 /// One of the two sockets of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumTable, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "kebab-case", const_into_str)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Side {
     /// The client's socket.
     Client,
@@ -24,7 +29,7 @@ pub enum Side {
 
 /// Why a message was refused or withheld: for operators, never told to the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumTable, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "kebab-case", const_into_str)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Cause {
     /// A plaintext arrived on a protected subject.
     Plaintext,
@@ -70,7 +75,7 @@ pub enum Cause {
 
 /// Where the lane of a delivered envelope was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumTable, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "kebab-case", const_into_str)]
+#[strum(serialize_all = "kebab-case")]
 pub enum LaneSource {
     /// In the connection's own cache.
     Connection,
@@ -82,7 +87,7 @@ pub enum LaneSource {
 
 /// How waiting for an absent key version ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumTable, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "kebab-case", const_into_str)]
+#[strum(serialize_all = "kebab-case")]
 pub enum MissOutcome {
     /// It was loaded.
     Loaded,

@@ -113,7 +113,7 @@ impl KeyringMetrics {
             CauseTable::from_closure(|cause| {
                 let labels = [
                     Label::new("keyring", keyring.clone()),
-                    Label::new("cause", cause.into_str()),
+                    Label::new("cause", <&str>::from(cause)),
                 ];
                 Flow::new(
                     counter!(messages, labels.iter()),
@@ -212,13 +212,13 @@ impl WorkerMetrics {
     pub fn new<'a>(keyrings: impl Iterator<Item = &'a str>) -> Self {
         let flow = |direction: Direction| {
             Flow::new(
-                counter!(names::PASSED_MESSAGES, "direction" => direction.into_str()),
-                counter!(names::PASSED_BYTES, "direction" => direction.into_str()),
+                counter!(names::PASSED_MESSAGES, "direction" => <&str>::from(direction)),
+                counter!(names::PASSED_BYTES, "direction" => <&str>::from(direction)),
             )
         };
         let seconds = |direction: Direction| {
             BatchStageTable::from_closure(
-                |stage| histogram!(names::BATCH_SECONDS, "direction" => direction.into_str(), "stage" => stage.into_str()),
+                |stage| histogram!(names::BATCH_SECONDS, "direction" => <&str>::from(direction), "stage" => <&str>::from(stage)),
             )
         };
         Self {
@@ -226,14 +226,14 @@ impl WorkerMetrics {
             unowned: KeyringMetrics::new("none"),
             passed: DirectionTable::from_closure(flow),
             lookups: LaneSourceTable::from_closure(|source| {
-                LocalCounter::new(counter!(names::LANE_LOOKUPS, "found" => source.into_str()))
+                LocalCounter::new(counter!(names::LANE_LOOKUPS, "found" => <&str>::from(source)))
             }),
             misses: MissOutcomeTable::from_closure(|outcome| {
-                LocalCounter::new(counter!(names::MISSES, "outcome" => outcome.into_str()))
+                LocalCounter::new(counter!(names::MISSES, "outcome" => <&str>::from(outcome)))
             }),
             kept_back: LocalCounter::new(counter!(names::KEPT_BACK)),
             malformed: SideTable::from_closure(
-                |side| counter!(names::MALFORMED, "side" => side.into_str()),
+                |side| counter!(names::MALFORMED, "side" => <&str>::from(side)),
             ),
             batch_seconds: DirectionTable::from_closure(seconds),
             accepted: counter!(names::CONNECTIONS_ACCEPTED),

@@ -9,7 +9,7 @@ use super::names;
 
 /// A step in the life of a key version that is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumTable, IntoStaticStr)]
-#[strum(serialize_all = "kebab-case", const_into_str)]
+#[strum(serialize_all = "kebab-case")]
 pub enum RotationStep {
     /// The secret is generated, wrapped and recorded.
     Generate,
@@ -29,7 +29,7 @@ pub enum RotationStep {
 
 /// How an attempt at a rotation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
-#[strum(serialize_all = "kebab-case", const_into_str)]
+#[strum(serialize_all = "kebab-case")]
 pub enum RotationOutcome {
     /// The successor is active.
     Done,
@@ -199,7 +199,7 @@ impl KeyringKeyMetrics {
         let labels = [
             Label::new("keyring", self.keyring.clone()),
             Label::new("trigger", trigger),
-            Label::new("outcome", outcome.into_str()),
+            Label::new("outcome", <&str>::from(outcome)),
         ];
         counter!(names::ROTATIONS, labels.iter())
     }
@@ -209,7 +209,7 @@ impl Default for RotationMetrics {
     fn default() -> Self {
         Self {
             steps: RotationStepTable::from_closure(
-                |step| histogram!(names::STEP_SECONDS, "step" => step.into_str()),
+                |step| histogram!(names::STEP_SECONDS, "step" => <&str>::from(step)),
             ),
             audit_closed: gauge!(names::AUDIT_CLOSED),
             audit_reserve: gauge!(names::AUDIT_RESERVE),

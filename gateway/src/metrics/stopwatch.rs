@@ -12,7 +12,7 @@ const SAMPLE: u32 = 64;
 
 /// A stage of a batch on the message path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumTable, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "kebab-case", const_into_str)]
+#[strum(serialize_all = "kebab-case")]
 pub enum BatchStage {
     /// Parsing, and policy decisions.
     Parse,

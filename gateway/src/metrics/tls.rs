@@ -25,7 +25,7 @@ impl HandshakeMetrics {
         let failed = |side: Side| {
             let counter = |cause| {
                 let labels = [
-                    Label::new("side", side.into_str()),
+                    Label::new("side", <&str>::from(side)),
                     Label::new("cause", cause),
                 ];
                 (cause, counter!(names::TLS_FAILED, labels.iter()))
@@ -34,7 +34,7 @@ impl HandshakeMetrics {
         };
         Self {
             done: SideTable::from_closure(
-                |side| counter!(names::TLS_HANDSHAKES, "side" => side.into_str()),
+                |side| counter!(names::TLS_HANDSHAKES, "side" => <&str>::from(side)),
             ),
             failed: SideTable::from_closure(failed),
         }
@@ -56,7 +56,7 @@ impl HandshakeMetrics {
 
 impl Default for CertificateMetrics {
     fn default() -> Self {
-        let failed = |side: Side| counter!(names::TLS_RELOADS_FAILED, "side" => side.into_str());
+        let failed = |side: Side| counter!(names::TLS_RELOADS_FAILED, "side" => <&str>::from(side));
         Self {
             reloads_failed: SideTable::from_closure(failed),
         }

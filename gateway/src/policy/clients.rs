@@ -9,7 +9,7 @@ use strum::{EnumString, IntoStaticStr, VariantArray};
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumString, IntoStaticStr, VariantArray,
 )]
-#[strum(serialize_all = "kebab-case", const_into_str)]
+#[strum(serialize_all = "kebab-case")]
 pub enum IdentityKind {
     /// A public user nkey, `U…`.
     Nkey,
@@ -247,8 +247,8 @@ impl FromStr for AllowedClient {
 impl fmt::Display for AllowedClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Name(ClientName { kind, text }) => write!(f, "{}:{text}", kind.into_str()),
-            Self::Any(kind) => write!(f, "{}:*", kind.into_str()),
+            Self::Name(ClientName { kind, text }) => write!(f, "{}:{text}", <&str>::from(kind)),
+            Self::Any(kind) => write!(f, "{}:*", <&str>::from(kind)),
         }
     }
 }
@@ -258,7 +258,7 @@ impl fmt::Display for IdentityKinds {
         let mut before = "";
         let has = |kind: &&IdentityKind| self.0 & kind.bit() != 0;
         for kind in IdentityKind::VARIANTS.iter().filter(has) {
-            write!(f, "{before}{}", kind.into_str())?;
+            write!(f, "{before}{}", <&str>::from(kind))?;
             before = " ";
         }
         if before.is_empty() {

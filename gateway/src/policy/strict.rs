@@ -18,7 +18,7 @@ pub enum Plaintext {
 
 /// What may answer a sealed request. Statuses and empty answers always may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
-#[strum(serialize_all = "lowercase", const_into_str)]
+#[strum(serialize_all = "lowercase")]
 pub enum Answers {
     /// Envelopes: for request/reply between clients.
     Sealed,
@@ -31,7 +31,7 @@ pub enum Answers {
 
 /// How an empty payload that is published on a protected subject is treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
-#[strum(serialize_all = "lowercase", const_into_str)]
+#[strum(serialize_all = "lowercase")]
 pub enum Empty {
     /// It passes: NATS gives it meaning in many places.
     #[default]
@@ -61,7 +61,7 @@ impl Undecryptable {
 
 /// What a client gets in place of a message that does not open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
-#[strum(serialize_all = "lowercase", const_into_str)]
+#[strum(serialize_all = "lowercase")]
 pub enum Substitute {
     /// Nothing.
     #[default]
@@ -81,7 +81,7 @@ pub struct Limit {
 
 /// How a consumer gets past a message that does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
-#[strum(serialize_all = "lowercase", const_into_str)]
+#[strum(serialize_all = "lowercase")]
 pub enum AtLimit {
     /// `+TERM`: the server does not redeliver it, and a work-queue stream deletes it.
     Terminate,

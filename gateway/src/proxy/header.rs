@@ -40,7 +40,7 @@ pub struct Header {
 
 /// Why bytes are not a valid header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, IntoStaticStr)]
-#[strum(serialize_all = "kebab-case", const_into_str)]
+#[strum(serialize_all = "kebab-case")]
 pub enum ProxyHeaderError {
     /// They do not begin like one.
     #[error("no PROXY header; a load balancer named in `proxy.accept-from` must send one")]

@@ -65,7 +65,7 @@ pub struct Limit {
 
 /// What becomes of a key version after its overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
-#[strum(serialize_all = "lowercase", const_into_str)]
+#[strum(serialize_all = "lowercase")]
 pub enum Retain {
     /// Destroyed once nothing stored can need it.
     Destroy,
@@ -77,7 +77,7 @@ pub enum Retain {
 
 /// Who has to approve before a secret is destroyed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
-#[strum(serialize_all = "lowercase", const_into_str)]
+#[strum(serialize_all = "lowercase")]
 pub enum DestroyApproval {
     /// Nobody.
     Automatic,

@@ -1,5 +1,10 @@
 //! Causes of failed handshakes.
 
+#![expect(
+    clippy::too_many_arguments,
+    reason = "a table's constructor takes a value for each variant"
+)]
+
 use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error};
@@ -7,7 +12,7 @@ use strum::{EnumTable, IntoStaticStr, VariantArray};
 
 /// Why a handshake failed, for metrics and log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumTable, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "kebab-case", const_into_str)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Failure {
     /// The peer does not speak TLS.
     NotTls,

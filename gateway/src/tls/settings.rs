@@ -82,7 +82,6 @@ pub struct ServerTls {
 
 /// What a file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Display, IntoStaticStr)]
-#[strum(const_into_str)]
 pub enum Role {
     /// The gateway's certificate for clients.
     #[strum(serialize = "tls.certificate")]

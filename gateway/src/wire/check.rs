@@ -156,7 +156,7 @@ impl Client {
             Malformed::UnknownOperation { .. }
             | Malformed::ControlLineTooLong { .. }
             | Malformed::Arguments { .. }
-            | Malformed::PayloadTooLarge { .. } => malformed.into_str(),
+            | Malformed::PayloadTooLarge { .. } => <&str>::from(malformed),
             Malformed::ServerVerb
             | Malformed::CarriageReturn
             | Malformed::EndlessFilling
@@ -166,7 +166,7 @@ impl Client {
             word, expected,
             "what {malformed:?} forwards is judged otherwise"
         );
-        malformed.into_str()
+        <&str>::from(malformed)
     }
 }
 
@@ -224,7 +224,7 @@ impl Direction for Server {
     fn step(&mut self, buf: &[u8]) -> Result<(Op, usize, usize), Result<usize, &'static str>> {
         match self.0.next(buf) {
             Ok(Parsed::Incomplete { need }) => Err(Ok(need)),
-            Err(malformed) => Err(Err(malformed.into_str())),
+            Err(malformed) => Err(Err(<&str>::from(malformed))),
             Ok(Parsed::Op { op, len }) => {
                 let text = buf.get(..len).unwrap_or_default();
                 assert_eq!(

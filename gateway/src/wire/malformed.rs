@@ -15,7 +15,7 @@ use crate::fault::{Fault, Faulty, Retry, Who};
 /// authentication it is `Authorization Violation` wherever the first byte is not a `C`, for the client's own bytes and for the
 /// forwarded ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, IntoStaticStr)]
-#[strum(serialize_all = "kebab-case", const_into_str)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Malformed {
     /// A byte that no operation has in this place; detected at that byte, not at the line's end. Forwarded: everything up to that
     /// byte. Seen: `-ERR 'Unknown Protocol Operation'`, closed.

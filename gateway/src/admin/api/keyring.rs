@@ -240,9 +240,9 @@ impl From<&rotation::Terms> for Terms {
                 bytes: terms.limit.bytes,
             },
             overlap_seconds: terms.overlap.as_secs(),
-            retain: terms.retain.into_str().to_owned(),
+            retain: <&str>::from(terms.retain).to_owned(),
             hold_seconds: terms.hold.as_secs(),
-            destroy: terms.destroy.into_str().to_owned(),
+            destroy: <&str>::from(terms.destroy).to_owned(),
             open_suspended: terms.open.includes(State::Suspended),
             open_compromised: terms.open.includes(State::Compromised),
         }

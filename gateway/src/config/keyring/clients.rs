@@ -73,10 +73,7 @@ fn listed(value: Value<'_>) -> Result<AllowedClient, ValueError> {
 
 /// A remedy for `written`, which begins with the unknown kind `word`.
 fn in_its_place(written: &str, word: &str) -> String {
-    let kinds: Vec<_> = IdentityKind::VARIANTS
-        .iter()
-        .map(IdentityKind::into_str)
-        .collect();
+    let kinds: Vec<_> = IdentityKind::VARIANTS.iter().map(<&str>::from).collect();
     let name = written.get(word.len()..).unwrap_or_default();
     match schema::closest(word, &kinds) {
         Some(kind) if !name.is_empty() => format!("did you mean `{kind}{name}`?"),

@@ -112,45 +112,39 @@ fn number(count: u64) -> String {
 }
 
 fn bytes(count: u64) -> String {
-    if count < 1024 || count == u64::MAX {
-        return number(count);
+    let units = [
+        (1 << 40, "TiB"),
+        (1 << 30, "GiB"),
+        (1 << 20, "MiB"),
+        (1 << 10, "KiB"),
+    ];
+    match count {
+        ..1024 | u64::MAX => number(count),
+        _ => in_units(count, &units),
     }
-    let shift = (10..=40)
-        .rev()
-        .step_by(10)
-        .find(|shift| count >> shift != 0)
-        .unwrap();
-    format!(
-        "{} {}iB",
-        count >> shift,
-        ["K", "M", "G", "T"][shift / 10 - 1]
-    )
 }
 
 fn span(span: Duration) -> String {
-    let units = [
+    let mut units = vec![
         (365 * 86_400, "years"),
-        (2 * 86_400, "d"),
+        (86_400, "d"),
         (3_600, "h"),
         (60, "min"),
         (1, "s"),
     ];
-    let seconds = span.as_secs();
-    if seconds == 0 && !span.is_zero() {
-        return format!("{} ms", span.as_millis());
+    if span == Duration::from_hours(24) {
+        units.remove(1);
     }
-    let (least, unit) = units
-        .into_iter()
-        .find(|(least, _)| seconds >= *least)
-        .unwrap_or((1, "s"));
-    format!(
-        "{} {unit}",
-        if unit == "d" {
-            seconds / 86_400
-        } else {
-            seconds / least
-        }
-    )
+    match span.as_secs() {
+        0 if span.is_zero() => "0 s".to_owned(),
+        0 => format!("{} ms", span.as_millis()),
+        seconds => in_units(seconds, &units),
+    }
+}
+
+fn in_units(value: u64, units: &[(u64, &str)]) -> String {
+    let (one, unit) = units.iter().find(|(one, _)| value >= *one).unwrap();
+    format!("{} {unit}", value.checked_div(*one).unwrap())
 }
 
 #[test]

@@ -84,7 +84,7 @@ impl DeliverPath<'_> {
                         break DeliverBatch::Drained;
                     }
                 },
-                Err(malformed) => break self.malformed(malformed.into_str()),
+                Err(malformed) => break self.malformed(<&str>::from(malformed)),
             }
         };
         self.fast_path.end();

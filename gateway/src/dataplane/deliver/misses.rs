@@ -177,7 +177,11 @@ mod tests {
         let expected = closed.map(|(number, _, word)| (number, word)).into_iter();
         let expected = expected.chain(verdicts.map(|(number, _, word)| (number, word)));
         for (number, word) in expected {
-            assert_eq!(misses.cause(kid(number), now).into_str(), word, "{number}");
+            assert_eq!(
+                <&str>::from(misses.cause(kid(number), now)),
+                word,
+                "{number}"
+            );
             // Only a pre-active version is worth a wait.
             assert_eq!(misses.is_absent(kid(number), now), number != 1);
         }

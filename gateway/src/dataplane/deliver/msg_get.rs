@@ -114,7 +114,7 @@ pub(super) fn unopened(cause: Cause, out: &mut Buffer) -> MsgGetOutcome {
 
 fn withheld(keyring: Option<KeyringId>, cause: Cause, out: &mut Buffer) -> MsgGetOutcome {
     out.put(WITHHELD.as_bytes());
-    out.put(cause.into_str().as_bytes());
+    out.put(<&str>::from(cause).as_bytes());
     out.put(b"\"}}");
     MsgGetOutcome::Withheld(keyring, cause)
 }

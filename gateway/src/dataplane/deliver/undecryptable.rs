@@ -56,7 +56,7 @@ pub(super) fn apply(
             disposition
         }
         Some(AtLimit::Terminate) => {
-            let reason = format!("+TERM keyway: {}", cause.into_str());
+            let reason = format!("+TERM keyway: {}", <&str>::from(cause));
             write::own_publish(&mut state.to_server, reply, reason.as_bytes());
             timers((withheld, state), now)
                 .into_iter()
@@ -120,7 +120,7 @@ pub(super) fn substitute(
         let end = |block: &'_ [u8]| block.len().saturating_sub(b"\r\n".len());
         let own = message.headers.unwrap_or(b"NATS/1.0\r\n\r\n");
         block.put(own.get(..end(own)).unwrap_or_default());
-        block.put(format!("{HEADER}: {}\r\n\r\n", cause.into_str()).as_bytes());
+        block.put(format!("{HEADER}: {}\r\n\r\n", <&str>::from(cause)).as_bytes());
     }
     write::message_with_lengths(out, message, headers.then(|| block.len()), payload.len());
     out.put(block.filled());

@@ -60,7 +60,7 @@ impl DeliverPath<'_> {
             }
             Disposition::Terminated => {
                 let reply = String::from_utf8_lossy(message.reply.unwrap_or_default());
-                tracing::error!(cause = cause.into_str(), %reply, "a stored message was terminated: its consumer goes on without it");
+                tracing::error!(cause = <&str>::from(cause), %reply, "a stored message was terminated: its consumer goes on without it");
             }
         }
     }

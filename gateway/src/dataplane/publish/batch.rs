@@ -354,7 +354,7 @@ impl PublishPath<'_> {
     fn malformed(&self, malformed: Malformed, rest: &[u8]) {
         proxy_protocol::count_unexpected(self.worker, rest);
         self.worker.meters.malformed(Side::Client);
-        self.state.borrow_mut().violated_rule = Some(malformed.into_str());
+        self.state.borrow_mut().violated_rule = Some(<&str>::from(malformed));
     }
 }
 

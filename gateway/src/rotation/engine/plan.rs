@@ -222,7 +222,7 @@ impl KeyringState {
                         Step::Archive(version.number)
                     }
                 };
-                let why = format!("the overlap is over, retain = \"{}\"", retain.into_str());
+                let why = format!("the overlap is over, retain = \"{}\"", <&str>::from(retain));
                 Some(Action {
                     step,
                     reason: reason(&why).with_basis(DestroyBasis::Configured),

@@ -146,7 +146,7 @@ fn what_is_not_tls_is_told_so() {
 
 #[test]
 fn every_cause_has_a_word_of_its_own() {
-    let mut words: Vec<_> = Failure::VARIANTS.iter().map(Failure::into_str).collect();
+    let mut words: Vec<_> = Failure::VARIANTS.iter().map(<&str>::from).collect();
     words.sort_unstable();
     words.dedup();
     assert_eq!(words.len(), Failure::VARIANTS.len());

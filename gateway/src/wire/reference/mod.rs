@@ -12,7 +12,7 @@ use super::Limits;
 pub(super) struct Outcome {
     /// The operations, each with the length of its argument part (publish direction only).
     pub(super) ops: Vec<(Op, usize)>,
-    /// Why parsing failed: [`super::Malformed::into_str`].
+    /// Why parsing failed: the word of [`super::Malformed`].
     pub(super) killed: Option<&'static str>,
 }
 
