@@ -70,28 +70,23 @@ impl<'s> PublishPath<'s> {
     }
 
     pub(super) fn pass(&self, publish: &Publish<'_>, out: &mut Buffer) {
-        self.control_line(publish, publish.size, out);
-        out.put(publish.headers.unwrap_or_default());
-        out.put(publish.payload);
-        out.put(b"\r\n");
-        self.worker
-            .meters
-            .passed(Direction::Publish)
-            .add(publish.payload.len());
+        self.write(publish, (publish.size, publish.payload), out);
     }
 
     /// Forwards a publish with another payload.
     pub(super) fn write_edited(&self, publish: &Publish<'_>, payload: &[u8], out: &mut Buffer) {
-        let headers = publish.headers.unwrap_or_default();
-        let total = headers.len().saturating_add(payload.len());
-        self.control_line(publish, Decimal::like(publish.size, total).digits(), out);
-        out.put(headers);
+        let total = publish.headers.map_or(0, <[u8]>::len);
+        let total = Decimal::like(publish.size, total.saturating_add(payload.len()));
+        self.write(publish, (total.digits(), payload), out);
+    }
+
+    fn write(&self, publish: &Publish<'_>, (size, payload): (&[u8], &[u8]), out: &mut Buffer) {
+        self.control_line(publish, size, out);
+        out.put(publish.headers.unwrap_or_default());
         out.put(payload);
         out.put(b"\r\n");
-        self.worker
-            .meters
-            .passed(Direction::Publish)
-            .add(payload.len());
+        let passed = self.worker.meters.passed(Direction::Publish);
+        passed.add(payload.len());
     }
 
     /// Writes the control line, with `size` for headers and payload together.
