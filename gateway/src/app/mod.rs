@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use crate::admin::{self, Caller, Reload as _};
+use crate::admin::{self, Reload as _};
 use crate::clock::Clock;
 use crate::config::{GatewayConfig, settings};
 use crate::custody::Custodian;
@@ -30,6 +30,7 @@ use crate::envelope::{self, SelfTestFailed};
 use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::keyring::{Keys, Snapshot};
 use crate::metrics::{self, PrometheusHandle};
+use crate::operations::Caller;
 use crate::policy::Policy;
 use crate::proxy::{Key, KeyError};
 use crate::retention::JetStream;

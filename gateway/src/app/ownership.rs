@@ -312,7 +312,6 @@ impl Gateway {
             metrics: context.metrics.clone(),
             health: context.health.clone(),
             reload: context.reloader.as_ref().map(reload),
-            clock: context.clock.clone(),
         };
         let reporter = Reporter {
             liveness: self.dataplane.liveness(),
