@@ -29,10 +29,11 @@
 //! | 2 | [`retention`] | queries to JetStream on the gateway's own connection |
 //! | 3 | [`dataplane`] | the message path: sockets, buffers, backpressure, drain |
 //! | 3 | [`rotation`] | the life cycle of key versions |
-//! | 4 | [`admin`] | the HTTP API of the running gateway |
-//! | 5 | [`config`] | the configuration file: keys, units, error messages |
-//! | 6 | [`app`] | start, reload, hand-over and stop of a gateway; the only module that knows all of the above |
-//! | 7 | [`cli`] | commands and their output |
+//! | 4 | [`operations`] | what people and scripts may order and ask, and the reports |
+//! | 5 | [`admin`] | the HTTP API of the running gateway |
+//! | 6 | [`config`] | the configuration file: keys, units, error messages |
+//! | 7 | [`app`] | start, reload, hand-over and stop of a gateway; the only module that knows all of the above |
+//! | 8 | [`cli`] | commands and their output |
 
 pub mod admin;
 pub mod app;
@@ -47,6 +48,7 @@ pub mod disk;
 pub mod fault;
 pub mod keyring;
 pub mod metrics;
+pub mod operations;
 pub mod policy;
 pub mod printable;
 pub mod proxy;

@@ -4,8 +4,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::operations::{self, Problem};
 
-use super::api::Problem;
 use super::json::Json;
 
 /// An error response: its status, and a problem as JSON.
@@ -22,12 +22,6 @@ impl ApiError {
         let message = error.to_string();
         let (error_text, help) = message.split_once("; ").unwrap_or((&message, ""));
         Self::new(status(error.fault()), error.fault().who, error_text, help)
-    }
-
-    /// 400: the reason is empty.
-    pub(super) fn missing_reason() -> Self {
-        let help = "say in `why` what an auditor should read";
-        Self::request_error(StatusCode::BAD_REQUEST, "no reason is given", help)
     }
 
     /// 409: no reload is possible any more.
@@ -78,6 +72,12 @@ impl ApiError {
                 mistakes: Vec::new(),
             },
         }
+    }
+}
+
+impl From<operations::Error> for ApiError {
+    fn from(error: operations::Error) -> Self {
+        Self::of(&error)
     }
 }
 

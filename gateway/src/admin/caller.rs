@@ -6,36 +6,13 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 
-use crate::audit::{Actor, Channel, Text, Trigger};
-use crate::rotation::Reason;
+use crate::audit::{Actor, Channel};
+use crate::operations::Caller;
 
 use super::api_error::ApiError;
 use super::slots::EvictionGuard;
 use super::socket::Peer;
 use super::tokens::Tokens;
-
-/// Who asks for a key operation; goes into the audit log.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    /// Their identity.
-    pub who: Actor,
-    /// The channel of the request.
-    pub through: Channel,
-}
-
-impl Caller {
-    /// The reason of an operation that they ask for.
-    #[must_use]
-    pub fn reason(&self, trigger: Trigger, why: impl Into<Text>) -> Reason {
-        Reason {
-            trigger,
-            who: self.who.clone(),
-            through: self.through,
-            why: why.into(),
-            basis: None,
-        }
-    }
-}
 
 /// Authenticates by the peer credentials of the unix socket.
 pub(super) async fn authenticate_socket(

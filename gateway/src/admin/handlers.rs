@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Extension, Path, State};
+use axum::extract::rejection::ExtensionRejection;
+use axum::extract::{Extension, FromRequestParts, Path, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -10,19 +12,27 @@ use serde::Deserialize;
 use super::api_error::ApiError;
 use super::extract::{JsonBody, NoBody, QueryParameters};
 use super::json::Json;
-use super::key_service::{KeyService, StateChange};
 use super::shared::Shared;
-use super::{Caller, api};
+use crate::operations::{
+    Caller, Destroy, Operations, Order, Problem, Readiness, Reason, Reloaded, Report, Revoke,
+    Revoked, Rotate, Status, Tail, VersionPath,
+};
 use crate::printable::Printable;
-use crate::rotation::Overview;
+use crate::rotation::{
+    Exposure, KeyringStatus, Overview, Rehearsal, RetentionReasons, Rotated, VersionStatus,
+};
 
 /// Prometheus' text format.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 type JsonResult<T> = Result<Json<T>, ApiError>;
 type AdminState = State<Arc<Shared>>;
-type CallerExtension = Extension<Caller>;
-type VersionPath = Path<(String, String)>;
+
+/// What the owner or the bearer of a token may do.
+pub(super) struct OnBehalf {
+    shared: Arc<Shared>,
+    caller: Caller,
+}
 
 /// The query string of `GET /v1/audit`.
 #[derive(Debug, Deserialize)]
@@ -30,6 +40,34 @@ type VersionPath = Path<(String, String)>;
 pub(super) struct TailQuery {
     /// How many lines, at most 1000; 20 when absent.
     count: Option<usize>,
+}
+
+impl FromRequestParts<Arc<Shared>> for OnBehalf {
+    type Rejection = ExtensionRejection;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        shared: &Arc<Shared>,
+    ) -> Result<Self, ExtensionRejection> {
+        let Extension(caller) = Extension::<Caller>::from_request_parts(parts, shared).await?;
+        let shared = Arc::clone(shared);
+        Ok(Self { shared, caller })
+    }
+}
+
+impl OnBehalf {
+    fn operations(self) -> Result<Operations, ApiError> {
+        let rotation = self.shared.rotation.load_full();
+        let rotation = rotation.ok_or_else(ApiError::no_keys)?;
+        Ok(Operations {
+            rotation: (*rotation).clone(),
+            caller: self.caller,
+        })
+    }
+
+    async fn carry_out(self, order: Order) -> JsonResult<Report> {
+        Ok(Json(self.operations()?.carry_out(order).await?))
+    }
 }
 
 /// Numbers for a scraper.
@@ -50,8 +88,8 @@ pub(super) async fn health() -> &'static str {
 
 /// Whether a client that connects now would be served; JSON with `Accept: application/json`, else text.
 #[utoipa::path(get, path = "/readyz", tag = "open", responses(
-    (status = 200, description = "It would be", body = api::Readiness),
-    (status = 503, description = "It would not be", body = api::Readiness)))]
+    (status = 200, description = "It would be", body = Readiness),
+    (status = 503, description = "It would not be", body = Readiness)))]
 pub(super) async fn ready(State(shared): AdminState, headers: HeaderMap) -> Response {
     let readiness = readiness(&shared).await;
     let status = if readiness.ready {
@@ -73,10 +111,10 @@ pub(super) async fn ready(State(shared): AdminState, headers: HeaderMap) -> Resp
 }
 
 /// What the gateway is and how it is.
-#[utoipa::path(get, path = "/v1/status", tag = "gateway", responses((status = 200, body = api::Status)))]
-pub(super) async fn status(State(shared): AdminState) -> Json<api::Status> {
+#[utoipa::path(get, path = "/v1/status", tag = "gateway", responses((status = 200, body = Status)))]
+pub(super) async fn status(State(shared): AdminState) -> Json<Status> {
     let relay_only = shared.rotation.load().is_none();
-    Json(api::Status {
+    Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         relay_only,
         readiness: readiness(&shared).await,
@@ -85,12 +123,12 @@ pub(super) async fn status(State(shared): AdminState) -> Json<api::Status> {
 
 /// Reads the configuration again; a file with mistakes changes nothing.
 #[utoipa::path(post, path = "/v1/reload", tag = "gateway", responses(
-    (status = 200, body = api::Reloaded), (status = "default", description = "Refused", body = api::Problem)))]
+    (status = 200, body = Reloaded), (status = "default", description = "Refused", body = Problem)))]
 pub(super) async fn reload(
     State(shared): AdminState,
-    Extension(caller): CallerExtension,
+    Extension(caller): Extension<Caller>,
     _no_body: NoBody,
-) -> JsonResult<api::Reloaded> {
+) -> JsonResult<Reloaded> {
     let reload = shared.reload.load_full();
     let reload = reload.ok_or_else(ApiError::stopping)?;
     let reloaded = reload.0.reload(caller).await;
@@ -98,112 +136,89 @@ pub(super) async fn reload(
 }
 
 /// Every keyring.
-#[utoipa::path(get, path = "/v1/keyrings", tag = "keyrings", responses((status = 200, body = [api::Keyring])))]
-pub(super) async fn keyrings(
-    State(shared): AdminState,
-    Extension(caller): CallerExtension,
-) -> Json<Vec<api::Keyring>> {
-    match key_service(&shared, caller) {
-        Ok(key_service) => Json(key_service.keyrings().await),
+#[utoipa::path(get, path = "/v1/keyrings", tag = "keyrings", responses((status = 200, body = [KeyringStatus])))]
+pub(super) async fn keyrings(by: OnBehalf) -> Json<Vec<KeyringStatus>> {
+    match by.operations() {
+        Ok(operations) => Json(operations.rotation.status().await),
         Err(_keyless) => Json(Vec::new()),
     }
 }
 
 /// Rehearses a revocation: everything that one needs, and no revocation.
-#[utoipa::path(post, path = "/v1/drill", tag = "gateway", request_body = api::Reason, responses(
-    (status = 200, body = [api::Rehearsal]), (status = "default", description = "Refused", body = api::Problem)))]
-pub(super) async fn drill(
-    State(shared): AdminState,
-    Extension(caller): CallerExtension,
-    JsonBody(asked): JsonBody<api::Reason>,
-) -> JsonResult<Vec<api::Rehearsal>> {
-    Ok(Json(key_service(&shared, caller)?.drill(asked).await?))
+#[utoipa::path(post, path = "/v1/drill", tag = "gateway", request_body = Reason, responses(
+    (status = 200, body = [Rehearsal]), (status = "default", description = "Refused", body = Problem)))]
+pub(super) async fn drill(by: OnBehalf, JsonBody(asked): JsonBody<Reason>) -> JsonResult<Report> {
+    by.carry_out(Order::Drill(asked)).await
 }
 
 /// The last lines of the audit log.
 #[utoipa::path(get, path = "/v1/audit", tag = "gateway", params(
     ("count" = Option<usize>, Query, description = "How many lines, at most 1000; 20 when absent")), responses(
-    (status = 200, body = api::Tail), (status = "default", description = "Refused", body = api::Problem)))]
+    (status = 200, body = Tail), (status = "default", description = "Refused", body = Problem)))]
 pub(super) async fn audit(
-    State(shared): AdminState,
-    Extension(caller): CallerExtension,
+    by: OnBehalf,
     QueryParameters(query): QueryParameters<TailQuery>,
-) -> JsonResult<api::Tail> {
+) -> JsonResult<Tail> {
     let count = query.count.unwrap_or(20);
-    Ok(Json(key_service(&shared, caller)?.tail(count).await?))
+    Ok(Json(by.operations()?.tail(count).await?))
 }
 
 /// One keyring.
 #[utoipa::path(get, path = "/v1/keyrings/{keyring}", tag = "keyrings", params(
     ("keyring" = String, Path, description = "Its name")), responses(
-    (status = 200, body = api::Keyring), (status = "default", description = "Refused", body = api::Problem)))]
+    (status = 200, body = KeyringStatus), (status = "default", description = "Refused", body = Problem)))]
 pub(super) async fn keyring(
-    State(shared): AdminState,
-    Extension(caller): CallerExtension,
+    by: OnBehalf,
     Path(keyring): Path<String>,
-) -> JsonResult<api::Keyring> {
-    Ok(Json(key_service(&shared, caller)?.keyring(&keyring).await?))
+) -> JsonResult<KeyringStatus> {
+    Ok(Json(by.operations()?.keyring(&keyring).await?))
 }
 
 /// Switches to a new key version now.
 #[utoipa::path(post, path = "/v1/keyrings/{keyring}/rotate", tag = "keyrings", params(
-    ("keyring" = String, Path, description = "Its name")), request_body = api::Rotate, responses(
-    (status = 200, body = api::Switch), (status = "default", description = "Refused", body = api::Problem)))]
+    ("keyring" = String, Path, description = "Its name")), request_body = Rotate, responses(
+    (status = 200, body = Rotated), (status = "default", description = "Refused", body = Problem)))]
 pub(super) async fn rotate(
-    State(shared): AdminState,
-    Extension(caller): CallerExtension,
+    by: OnBehalf,
     Path(keyring): Path<String>,
-    JsonBody(asked): JsonBody<api::Rotate>,
-) -> JsonResult<api::Switch> {
-    Ok(Json(
-        key_service(&shared, caller)?
-            .rotate(&keyring, asked)
-            .await?,
-    ))
+    JsonBody(asked): JsonBody<Rotate>,
+) -> JsonResult<Report> {
+    by.carry_out(Order::Rotate(keyring, asked)).await
 }
 
 /// A key version never seals again, and a successor follows; says what its secret may have told.
 #[utoipa::path(post, path = "/v1/keyrings/{keyring}/revoke", tag = "keyrings", params(
-    ("keyring" = String, Path, description = "Its name")), request_body = api::Revoke, responses(
-    (status = 200, body = api::Revoked), (status = "default", description = "Refused", body = api::Problem)))]
+    ("keyring" = String, Path, description = "Its name")), request_body = Revoke, responses(
+    (status = 200, body = Revoked), (status = "default", description = "Refused", body = Problem)))]
 pub(super) async fn revoke(
-    State(shared): AdminState,
-    Extension(caller): CallerExtension,
+    by: OnBehalf,
     Path(keyring): Path<String>,
-    JsonBody(asked): JsonBody<api::Revoke>,
-) -> JsonResult<api::Revoked> {
-    Ok(Json(
-        key_service(&shared, caller)?
-            .revoke(&keyring, asked)
-            .await?,
-    ))
+    JsonBody(asked): JsonBody<Revoke>,
+) -> JsonResult<Report> {
+    by.carry_out(Order::Revoke(keyring, asked)).await
 }
 
 /// The rotation under way ends without a successor.
 #[utoipa::path(post, path = "/v1/keyrings/{keyring}/abort", tag = "keyrings", params(
-    ("keyring" = String, Path, description = "Its name")), request_body = api::Reason, responses(
-    (status = 200, body = api::Keyring), (status = "default", description = "Refused", body = api::Problem)))]
+    ("keyring" = String, Path, description = "Its name")), request_body = Reason, responses(
+    (status = 200, body = KeyringStatus), (status = "default", description = "Refused", body = Problem)))]
 pub(super) async fn abort(
-    State(shared): AdminState,
-    Extension(caller): CallerExtension,
+    by: OnBehalf,
     Path(keyring): Path<String>,
-    JsonBody(asked): JsonBody<api::Reason>,
-) -> JsonResult<api::Keyring> {
-    Ok(Json(
-        key_service(&shared, caller)?.abort(&keyring, asked).await?,
-    ))
+    JsonBody(asked): JsonBody<Reason>,
+) -> JsonResult<Report> {
+    by.carry_out(Order::Abort(keyring, asked)).await
 }
 
 /// The key versions of a keyring, oldest first.
 #[utoipa::path(get, path = "/v1/keyrings/{keyring}/versions", tag = "versions", params(
     ("keyring" = String, Path, description = "Its name")), responses(
-    (status = 200, body = [api::KeyVersion]), (status = "default", description = "Refused", body = api::Problem)))]
+    (status = 200, body = [VersionStatus]), (status = "default", description = "Refused", body = Problem)))]
 pub(super) async fn versions(
-    State(shared): AdminState,
-    Extension(caller): CallerExtension,
+    by: OnBehalf,
     Path(keyring): Path<String>,
-) -> JsonResult<Vec<api::KeyVersion>> {
-    let keyring = key_service(&shared, caller)?.keyring(&keyring).await?;
+) -> JsonResult<Vec<VersionStatus>> {
+    let keyring = by.operations()?.keyring(&keyring).await?;
     Ok(Json(keyring.versions))
 }
 
@@ -211,131 +226,88 @@ pub(super) async fn versions(
 #[utoipa::path(get, path = "/v1/keyrings/{keyring}/versions/{version}", tag = "versions", params(
     ("keyring" = String, Path, description = "Its name"),
     ("version" = String, Path, description = "Its number or label")), responses(
-    (status = 200, body = api::KeyVersion), (status = "default", description = "Refused", body = api::Problem)))]
+    (status = 200, body = VersionStatus), (status = "default", description = "Refused", body = Problem)))]
 pub(super) async fn version(
-    State(shared): AdminState,
-    Extension(caller): CallerExtension,
-    Path((keyring, version)): VersionPath,
-) -> JsonResult<api::KeyVersion> {
-    let key_service = key_service(&shared, caller)?;
-    Ok(Json(key_service.version(&keyring, &version).await?))
+    by: OnBehalf,
+    Path(which): Path<VersionPath>,
+) -> JsonResult<VersionStatus> {
+    Ok(Json(by.operations()?.version(&which).await?))
 }
 
 /// What keeps a key version from being destroyed.
 #[utoipa::path(get, path = "/v1/keyrings/{keyring}/versions/{version}/why", tag = "versions", params(
     ("keyring" = String, Path, description = "Its name"),
     ("version" = String, Path, description = "Its number or label")), responses(
-    (status = 200, body = api::Kept), (status = "default", description = "Refused", body = api::Problem)))]
+    (status = 200, body = RetentionReasons), (status = "default", description = "Refused", body = Problem)))]
 pub(super) async fn why(
-    State(shared): AdminState,
-    Extension(caller): CallerExtension,
-    Path((keyring, version)): VersionPath,
-) -> JsonResult<api::Kept> {
-    let key_service = key_service(&shared, caller)?;
-    Ok(Json(key_service.why(&keyring, &version).await?))
+    by: OnBehalf,
+    Path(which): Path<VersionPath>,
+) -> JsonResult<RetentionReasons> {
+    Ok(Json(by.operations()?.why(&which).await?))
 }
 
 /// What whoever has the secret of a key version may know.
 #[utoipa::path(get, path = "/v1/keyrings/{keyring}/versions/{version}/exposure", tag = "versions", params(
     ("keyring" = String, Path, description = "Its name"),
     ("version" = String, Path, description = "Its number or label")), responses(
-    (status = 200, body = api::Exposure), (status = "default", description = "Refused", body = api::Problem)))]
-pub(super) async fn exposure(
-    State(shared): AdminState,
-    Extension(caller): CallerExtension,
-    Path((keyring, version)): VersionPath,
-) -> JsonResult<api::Exposure> {
-    let key_service = key_service(&shared, caller)?;
-    Ok(Json(key_service.exposure(&keyring, Some(&version)).await?))
+    (status = 200, body = Exposure), (status = "default", description = "Refused", body = Problem)))]
+pub(super) async fn exposure(by: OnBehalf, Path(which): Path<VersionPath>) -> JsonResult<Exposure> {
+    Ok(Json(by.operations()?.exposure(&which).await?))
 }
 
 /// A key version does not seal while somebody investigates.
 #[utoipa::path(post, path = "/v1/keyrings/{keyring}/versions/{version}/suspend", tag = "versions", params(
     ("keyring" = String, Path, description = "Its name"),
-    ("version" = String, Path, description = "Its number or label")), request_body = api::Reason, responses(
-    (status = 200, body = api::Keyring), (status = "default", description = "Refused", body = api::Problem)))]
+    ("version" = String, Path, description = "Its number or label")), request_body = Reason, responses(
+    (status = 200, body = KeyringStatus), (status = "default", description = "Refused", body = Problem)))]
 pub(super) async fn suspend(
-    State(shared): AdminState,
-    Extension(caller): CallerExtension,
-    Path((keyring, version)): VersionPath,
-    JsonBody(asked): JsonBody<api::Reason>,
-) -> JsonResult<api::Keyring> {
-    let key_service = key_service(&shared, caller)?;
-    let which = (keyring.as_str(), version.as_str());
-    Ok(Json(
-        key_service
-            .change(which, StateChange::Suspend, asked)
-            .await?,
-    ))
+    by: OnBehalf,
+    Path(which): Path<VersionPath>,
+    JsonBody(asked): JsonBody<Reason>,
+) -> JsonResult<Report> {
+    by.carry_out(Order::Suspend(which, asked)).await
 }
 
 /// A suspended key version goes back to where it was.
 #[utoipa::path(post, path = "/v1/keyrings/{keyring}/versions/{version}/restore", tag = "versions", params(
     ("keyring" = String, Path, description = "Its name"),
-    ("version" = String, Path, description = "Its number or label")), request_body = api::Reason, responses(
-    (status = 200, body = api::Keyring), (status = "default", description = "Refused", body = api::Problem)))]
+    ("version" = String, Path, description = "Its number or label")), request_body = Reason, responses(
+    (status = 200, body = KeyringStatus), (status = "default", description = "Refused", body = Problem)))]
 pub(super) async fn restore(
-    State(shared): AdminState,
-    Extension(caller): CallerExtension,
-    Path((keyring, version)): VersionPath,
-    JsonBody(asked): JsonBody<api::Reason>,
-) -> JsonResult<api::Keyring> {
-    let key_service = key_service(&shared, caller)?;
-    let which = (keyring.as_str(), version.as_str());
-    Ok(Json(
-        key_service
-            .change(which, StateChange::Restore, asked)
-            .await?,
-    ))
+    by: OnBehalf,
+    Path(which): Path<VersionPath>,
+    JsonBody(asked): JsonBody<Reason>,
+) -> JsonResult<Report> {
+    by.carry_out(Order::Restore(which, asked)).await
 }
 
 /// The overlap of a key version ends now.
 #[utoipa::path(post, path = "/v1/keyrings/{keyring}/versions/{version}/archive", tag = "versions", params(
     ("keyring" = String, Path, description = "Its name"),
-    ("version" = String, Path, description = "Its number or label")), request_body = api::Reason, responses(
-    (status = 200, body = api::Keyring), (status = "default", description = "Refused", body = api::Problem)))]
+    ("version" = String, Path, description = "Its number or label")), request_body = Reason, responses(
+    (status = 200, body = KeyringStatus), (status = "default", description = "Refused", body = Problem)))]
 pub(super) async fn archive(
-    State(shared): AdminState,
-    Extension(caller): CallerExtension,
-    Path((keyring, version)): VersionPath,
-    JsonBody(asked): JsonBody<api::Reason>,
-) -> JsonResult<api::Keyring> {
-    let key_service = key_service(&shared, caller)?;
-    let which = (keyring.as_str(), version.as_str());
-    Ok(Json(
-        key_service
-            .change(which, StateChange::Archive, asked)
-            .await?,
-    ))
+    by: OnBehalf,
+    Path(which): Path<VersionPath>,
+    JsonBody(asked): JsonBody<Reason>,
+) -> JsonResult<Report> {
+    by.carry_out(Order::Archive(which, asked)).await
 }
 
 /// The secret of a key version goes, if nothing stored needs it, or by force.
 #[utoipa::path(post, path = "/v1/keyrings/{keyring}/versions/{version}/destroy", tag = "versions", params(
     ("keyring" = String, Path, description = "Its name"),
-    ("version" = String, Path, description = "Its number or label")), request_body = api::Destroy, responses(
-    (status = 200, body = api::Keyring), (status = "default", description = "Refused", body = api::Problem)))]
+    ("version" = String, Path, description = "Its number or label")), request_body = Destroy, responses(
+    (status = 200, body = KeyringStatus), (status = "default", description = "Refused", body = Problem)))]
 pub(super) async fn destroy(
-    State(shared): AdminState,
-    Extension(caller): CallerExtension,
-    Path((keyring, version)): VersionPath,
-    JsonBody(asked): JsonBody<api::Destroy>,
-) -> JsonResult<api::Keyring> {
-    let key_service = key_service(&shared, caller)?;
-    let which = (keyring.as_str(), version.as_str());
-    Ok(Json(key_service.destroy(which, asked).await?))
+    by: OnBehalf,
+    Path(which): Path<VersionPath>,
+    JsonBody(asked): JsonBody<Destroy>,
+) -> JsonResult<Report> {
+    by.carry_out(Order::Destroy(which, asked)).await
 }
 
-/// The key service on behalf of this caller; an error where the gateway has no keys.
-fn key_service(shared: &Shared, caller: Caller) -> Result<KeyService, ApiError> {
-    let rotation = shared.rotation.load_full().ok_or_else(ApiError::no_keys)?;
-    Ok(KeyService {
-        rotation: (*rotation).clone(),
-        caller,
-        clock: shared.clock.clone(),
-    })
-}
-
-async fn readiness(shared: &Shared) -> api::Readiness {
+async fn readiness(shared: &Shared) -> Readiness {
     let overview = match shared.rotation.load_full() {
         Some(rotation) => rotation.overview().await,
         None => Overview::default(),

@@ -4,10 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::dataplane::Reachability;
+use crate::operations::Readiness;
 use crate::rotation::engine::RotationStage;
 use crate::rotation::{KeyringStatus, Overview, PublishStall};
-
-use super::api::Readiness;
 
 /// The state behind `/readyz`. Clones share it.
 ///
@@ -119,20 +118,14 @@ fn is_version_pending(status: &KeyringStatus) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Clients;
     use crate::rotation::Terms;
-    use crate::rotation::engine::Outlook;
+    use crate::rotation::report::OutlookReport;
 
-    fn idle(outlook: Outlook) -> Overview {
+    fn idle(outlook: OutlookReport) -> Overview {
+        let name = "agents".parse().unwrap();
         let keyring = KeyringStatus {
-            keyring: "agents".parse().unwrap(),
-            terms: Terms::default(),
-            subjects: Vec::new(),
-            publish_by: Clients::default(),
-            deliver_to: Clients::default(),
-            versions: Vec::new(),
-            outlook,
             stopped: Some(PublishStall::NoVersion),
+            ..KeyringStatus::new(&name, None, &Terms::default(), outlook)
         };
         Overview {
             keyrings: vec![keyring],
@@ -148,7 +141,7 @@ mod tests {
         assert!(health.readiness(&nothing).ready);
         reach.lost();
         health.set_draining();
-        let reasons = health.readiness(&idle(Outlook::default())).reasons;
+        let reasons = health.readiness(&idle(OutlookReport::default())).reasons;
         let reasons = reasons.join("\n");
         for word in ["stopping", "NATS server", "`agents`"] {
             assert!(reasons.contains(word), "{reasons}");
@@ -176,9 +169,9 @@ mod tests {
     #[test]
     fn version_that_is_being_made_degrades_and_one_that_cannot_be_made_keeps_clients_away() {
         let health = Health::serving(Reachability::default());
-        let mut outlook = Outlook {
+        let mut outlook = OutlookReport {
             stage: RotationStage::Generate,
-            ..Outlook::default()
+            ..OutlookReport::default()
         };
         let soon = health.readiness(&idle(outlook.clone()));
         assert!(soon.ready && soon.degraded.len() == 1, "{soon:?}");

@@ -3,11 +3,6 @@
 //! Two listeners: TCP with metrics and health, without authentication; and a unix socket in the state directory, for its owner
 //! alone, with key management. With one of `[admin] tokens`, a caller over TCP may do what the owner may.
 
-#[expect(
-    clippy::large_stack_frames,
-    reason = "what describes them for OpenAPI is generated, and runs when somebody asks for it"
-)]
-pub mod api;
 mod api_error;
 mod caller;
 mod error;
@@ -20,7 +15,6 @@ mod handlers;
 mod health;
 mod http_server;
 mod json;
-mod key_service;
 mod openapi;
 mod reload;
 mod routes;
@@ -38,17 +32,14 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::clock::Clock;
 use crate::dataplane;
 use crate::disk::OwnedFile;
 use crate::metrics::PrometheusHandle;
 use crate::rotation::Rotation;
 
 pub use api_error::ApiError;
-pub use caller::Caller;
 pub use error::StartError;
 pub use health::Health;
-pub use key_service::{KeyService, StateChange};
 pub use reload::{Reload, ReloadFuture};
 pub(crate) use slots::{ConnectionSlot, ConnectionSlots};
 pub use tokens::{MIN_LEN as MIN_TOKEN_LEN, Token, TokenError};
@@ -81,8 +72,6 @@ pub struct Dependencies {
     pub health: Health,
     /// Reloads the configuration; `None`: a reload is refused.
     pub reload: Option<Box<dyn Reload>>,
-    /// The time.
-    pub clock: Clock,
 }
 
 /// The running listeners of the administration API.
@@ -123,7 +112,6 @@ pub fn serve(
         reload: ArcSwapOption::from_pointee(dependencies.reload.map(Reloader)),
         metrics: dependencies.metrics,
         health: dependencies.health,
-        clock: dependencies.clock,
     });
     let (closing, timeouts) = (watch::Sender::new(false), Timeouts::default());
     let mut listeners = JoinSet::new();

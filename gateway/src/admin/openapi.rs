@@ -2,11 +2,10 @@
 //!
 //! After a change: `cargo test -p keyway --lib write_the_openapi_document -- --ignored`.
 
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{Modify, OpenApi};
-
 use axum::http::header;
 use axum::response::IntoResponse;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 
 use super::handlers as on;
 

@@ -3,8 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use super::Caller;
-use super::api::{Problem, Reloaded};
+use crate::operations::{Caller, Problem, Reloaded};
 
 /// The result of a reload.
 pub type ReloadFuture<'r> = Pin<Box<dyn Future<Output = Result<Reloaded, Problem>> + Send + 'r>>;

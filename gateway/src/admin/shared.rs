@@ -2,7 +2,6 @@
 
 use arc_swap::ArcSwapOption;
 
-use crate::clock::Clock;
 use crate::metrics::PrometheusHandle;
 use crate::rotation::Rotation;
 
@@ -15,7 +14,6 @@ pub(super) struct Shared {
     pub(super) reload: ArcSwapOption<Reloader>,
     pub(super) metrics: PrometheusHandle,
     pub(super) health: Health,
-    pub(super) clock: Clock,
 }
 
 /// Sized, as `ArcSwapOption` needs it.

@@ -13,7 +13,7 @@ use super::ownership::{GatewayContext, Ownership};
 use super::process;
 use super::relay::{self, RelayAuditError};
 use super::reload::{ConfigSource, Reloader};
-use crate::admin::{self, Caller, Reload as _};
+use crate::admin::{self, Reload as _};
 use crate::clock::Clock;
 use crate::config::GatewayConfig;
 use crate::custody::Custodian;
@@ -21,6 +21,7 @@ use crate::dataplane::{self, Dataplane, Inherited, ListenAddr, PathOwner, StopKi
 use crate::disk;
 use crate::envelope;
 use crate::metrics::{self, PrometheusHandle};
+use crate::operations::Caller;
 use crate::proxy::{Key, KeyError};
 use crate::rotation::Rotation;
 

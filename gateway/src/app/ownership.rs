@@ -174,7 +174,6 @@ impl GatewayContext {
             metrics: self.metrics.clone(),
             health: self.health.clone(),
             reload: self.reloader.as_ref().map(reload),
-            clock: self.clock.clone(),
         };
         let reporter = Reporter {
             liveness: dataplane.liveness(),

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use tokio::sync::Mutex;
 
-use crate::admin::api::{Mistake, Problem, Reloaded};
-use crate::admin::{ApiError, Caller, Reload, ReloadFuture};
+use crate::admin::{ApiError, Reload, ReloadFuture};
 use crate::audit::{Action, Change, Trigger};
 use crate::config::{Errors, Finding, GatewayConfig, Keyring, Warning, settings};
 use crate::fault::Who;
+use crate::operations::{Caller, Mistake, Problem, Reloaded};
 use crate::policy::KeyringName;
 use crate::rotation::{self, Rotation};
 

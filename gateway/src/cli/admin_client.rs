@@ -10,12 +10,11 @@ use hyper::client::conn::http1;
 use hyper::http::request::Builder;
 use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use crate::admin::api::Problem;
 use crate::fault::{Fault, Retry, Who};
+use crate::operations::Problem;
 use crate::strict_json;
 
 use super::exit::Exit;
@@ -84,11 +83,11 @@ impl AdminClient {
     pub(super) async fn post<T: DeserializeOwned>(
         self,
         path: &str,
-        body: &impl Serialize,
+        body: serde_json::Result<Vec<u8>>,
     ) -> Result<T, Failure> {
         let socket = self.socket.clone();
         let broken = |error: &serde_json::Error| unreachable(&socket, error);
-        let body = serde_json::to_vec(body).map_err(|error| broken(&error))?;
+        let body = body.map_err(|error| broken(&error))?;
         let answer = self.ask(Request::post(path), body).await?;
         strict_json::from_slice(&answer).map_err(|error| broken(&error))
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::audit::VerifierKey;
+use crate::operations::Event;
 
 use super::exit::Exit;
 
@@ -298,19 +299,6 @@ pub(super) struct Rotate {
     pub(super) event: Event,
     #[command(flatten)]
     pub(super) common: CommonOptions,
-}
-
-/// What set a rotation off.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub(super) enum Event {
-    /// Somebody wants it
-    Manual,
-    /// Somebody left, or changed what they do
-    Personnel,
-    /// A new deployment
-    Deployment,
-    /// A key may be known to others; `keyway revoke` also stops the version for good
-    Compromise,
 }
 
 /// `keyway revoke`

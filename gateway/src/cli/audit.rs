@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use rustix::process::getuid;
 use serde::Serialize;
 
-use crate::admin::api;
 use crate::app;
 use crate::audit::{
     Actor, Body, Checkpoint, Event, EventId, Fact, LOG, Line, ReverseLines, Text, Verified,
@@ -19,6 +18,7 @@ use crate::catalogue::{LoadError, compare_records};
 use crate::clock::Clock;
 use crate::disk::Real;
 use crate::disk::names::RECORDS;
+use crate::operations::Tail;
 use crate::printable::{Count, Printable};
 
 use super::admin_client::AdminClient;
@@ -257,7 +257,7 @@ fn latest(args: &AuditShow, log: &Path) -> Result<Vec<Line>, Failure> {
 /// The last lines, from the running gateway.
 fn tail(args: &AuditTail, out: &mut Output) -> Result<(), Failure> {
     let target = Target::of(&args.common.options)?;
-    let tail: api::Tail = block_on(async {
+    let tail: Tail = block_on(async {
         let help = "`keyway audit show` reads the log without a gateway";
         let client = AdminClient::required(&target.socket, help).await?;
         client.get(&format!("/v1/audit?count={}", args.lines)).await

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use crate::admin::api::Mistake;
 use crate::fault::Faulty;
+use crate::operations::Mistake;
 
 use super::exit::Exit;
 use super::output::Line;

@@ -2,19 +2,19 @@
 
 use serde::Serialize;
 
-use crate::admin::{ApiError, api};
+use crate::admin::ApiError;
 use crate::app;
 use crate::catalogue::{Mark, Version, View};
 use crate::envelope::Kid;
 use crate::policy::KeyringName;
+use crate::rotation::RetentionReasons;
 
-use super::admin_client::{AdminClient, refused};
+use super::admin_client::refused;
 use super::args::{Keys, KeysCommand, KeysWhy, VersionSelector};
 use super::failure::Failure;
 use super::output::{Output, table};
-use super::runtime::block_on;
 use super::target::Target;
-use super::{load, order, revoke};
+use super::{exposure, load};
 
 /// A key version in JSON.
 #[derive(Serialize)]
@@ -61,36 +61,23 @@ pub(super) fn run(args: &Keys, out: &mut Output) -> Result<(), Failure> {
 /// Why a version is not destroyed: from the running gateway, which asks JetStream, or else from the record.
 fn why(args: &KeysWhy, out: &mut Output) -> Result<(), Failure> {
     let target = Target::of(&args.common.options)?;
-    let which = match &args.keyring {
-        Some(keyring) => VersionSelector {
-            first: Some(keyring.clone()),
-            second: Some(args.version.clone()),
-        },
-        None => VersionSelector {
-            first: None,
-            second: Some(args.version.clone()),
-        },
+    let which = VersionSelector {
+        first: args.keyring.clone(),
+        second: Some(args.version.clone()),
     };
-    let selected = order::select_version(&which, &target)?;
-    let (keyring, version) = (selected.keyring, selected.version()?);
-    let asked = block_on(async {
-        let Some(client) = AdminClient::connect(&target.socket).await? else {
-            return Ok(None);
-        };
-        let path = format!("/v1/keyrings/{keyring}/versions/{version}/why");
-        client.get::<api::Kept>(&path).await.map(Some)
-    })?;
+    let (keyring, version) = target.select(&which)?.path()?;
+    let path = format!("/v1/keyrings/{keyring}/versions/{version}/why");
+    let asked: Option<RetentionReasons> = target.ask(&path)?;
     let running = asked.is_some();
     let kept = match asked {
         Some(kept) => kept,
         None => {
             let checked = target.checked()?;
             let view = load::view(checked)?;
-            let offline = load::offline(&view, checked, keyring)?;
-            let told = revoke::number(&offline, Some(version));
+            let offline = load::offline(&view, checked, &keyring)?;
+            let told = exposure::number(&offline, Some(&version));
             let told = told.and_then(|number| offline.kept(number));
             told.map_err(|error| refused(ApiError::of(&error).into_problem()))?
-                .into()
         }
     };
     if args.common.json {

@@ -6,14 +6,13 @@
 //! | exit codes and failures | [`Exit`], `failure` |
 //! | output to terminal and scripts | `output`, `terminal` |
 //! | a command | the module of its name |
-//! | requests to a running gateway | `client` |
+//! | requests to a running gateway | `admin_client` |
 //! | which gateway that is | `target` |
-//! | key operations, with or without a running gateway | `order` |
+//! | orders, with or without a running gateway; their reports | `order`, `report` |
 
 mod admin_client;
 mod args;
 mod audit;
-mod change;
 mod check;
 #[expect(
     clippy::large_stack_frames,
@@ -22,6 +21,7 @@ mod check;
 mod demo;
 mod doctor;
 mod exit;
+mod exposure;
 mod failure;
 mod init;
 mod inspect;
@@ -33,8 +33,7 @@ mod order;
 mod output;
 mod proxy_key;
 mod reload;
-mod revoke;
-mod rotate;
+mod report;
 mod run;
 mod runtime;
 mod status;
@@ -47,6 +46,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use crate::app::process;
+use crate::operations::Order;
 
 pub use exit::Exit;
 
@@ -82,14 +82,14 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Inspect(args) => inspect::run(&args, &mut out),
         Command::Status(args) => status::run(&args, &mut out),
         Command::Top(args) => top::run(&args, &mut out),
-        Command::Rotate(args) => rotate::run(&args, &mut out),
-        Command::Revoke(args) => revoke::run(&args, &mut out),
-        Command::Suspend(args) => change::run(&args, change::SUSPEND, &mut out),
-        Command::Restore(args) => change::run(&args, change::RESTORE, &mut out),
-        Command::Archive(args) => change::run(&args, change::ARCHIVE, &mut out),
-        Command::Destroy(args) => change::destroy(&args, &mut out),
-        Command::Abort(args) => change::abort(&args, &mut out),
-        Command::Drill(args) => change::drill(&args, &mut out),
+        Command::Rotate(args) => order::rotate(&args, &mut out),
+        Command::Revoke(args) => order::revoke(&args, &mut out),
+        Command::Suspend(args) => order::change(&args, Order::Suspend, &mut out),
+        Command::Restore(args) => order::change(&args, Order::Restore, &mut out),
+        Command::Archive(args) => order::change(&args, Order::Archive, &mut out),
+        Command::Destroy(args) => order::destroy(&args, &mut out),
+        Command::Abort(args) => order::abort(&args, &mut out),
+        Command::Drill(args) => order::drill(&args, &mut out),
         Command::Reload(args) => reload::run(&args, &mut out),
         Command::Audit(args) => audit::run(&args.command, &mut out),
         Command::Completions(args) => completions(&args, &mut out),

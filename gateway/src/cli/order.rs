@@ -1,57 +1,134 @@
-//! Key operations: sent to the running gateway, or done on its state directory when none runs.
+//! Orders: sent to the running gateway, or carried out on its state directory when none runs.
 
 use rustix::process::getuid;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use crate::admin::{ApiError, Caller, KeyService};
+use crate::admin::ApiError;
 use crate::app;
 use crate::audit::{Actor, Channel};
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
+use crate::operations::{self, Caller, Operations, Order, Reason, Report, VersionPath};
 use crate::policy::KeyringName;
 
 use super::admin_client::{AdminClient, refused};
-use super::args::VersionSelector;
+use super::args::{Abort, Change, CommonOptions, Destroy, Drill, Revoke, Rotate};
 use super::exit::Exit;
+use super::exposure;
 use super::failure::Failure;
+use super::output::Output;
+use super::report::{ExecutedBy, print};
 use super::runtime::block_on;
 use super::target::Target;
 use super::{load, log};
 
-/// Who has carried out the operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ExecutedBy {
-    /// The running gateway.
-    Gateway,
-    /// This process.
-    Command,
+pub(super) fn rotate(args: &Rotate, out: &mut Output) -> Result<(), Failure> {
+    require_reason(&args.why)?;
+    let target = Target::of(&args.common.options)?;
+    let name = target.keyring(args.keyring.as_deref())?;
+    let asked = operations::Rotate {
+        why: args.why.clone(),
+        event: args.event,
+    };
+    give(
+        (&target, None),
+        Order::Rotate(name.to_owned(), asked),
+        &args.common,
+        out,
+    )
 }
 
-/// The keyring and version that the arguments select.
-pub(super) struct SelectedVersion<'t> {
-    pub(super) keyring: &'t str,
-    pub(super) version: Option<String>,
+pub(super) fn revoke(args: &Revoke, out: &mut Output) -> Result<(), Failure> {
+    let target = Target::of(&args.common.options)?;
+    let selected = target.select(&args.which)?;
+    if args.dry_run {
+        return exposure::show((&target, &selected), args.common.json, out);
+    }
+    let why = args.why.clone().unwrap_or_default();
+    require_reason(&why)?;
+    let version = selected.version.clone();
+    let order = Order::Revoke(
+        selected.keyring.to_owned(),
+        operations::Revoke { why, version },
+    );
+    give((&target, None), order, &args.common, out)
 }
 
-/// Posts `body` to `path` of the running gateway; when none runs, calls `here` under the lock of the state directory.
-pub(super) fn execute<T: DeserializeOwned>(
-    (target, keyring): (&Target, Option<&str>),
-    (path, body): (&str, &impl Serialize),
-    here: impl AsyncFnOnce(KeyService) -> Result<T, ApiError>,
-) -> Result<(T, ExecutedBy), Failure> {
-    let asked = block_on(async {
+/// `keyway suspend`, `restore`, `archive`.
+pub(super) fn change(
+    args: &Change,
+    order: fn(VersionPath, Reason) -> Order,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    require_reason(&args.why)?;
+    let target = Target::of(&args.common.options)?;
+    let which = target.select(&args.which)?.path()?;
+    let order = order(which.clone(), reason(&args.why));
+    give((&target, Some(&which.1)), order, &args.common, out)
+}
+
+pub(super) fn destroy(args: &Destroy, out: &mut Output) -> Result<(), Failure> {
+    require_reason(&args.why)?;
+    let target = Target::of(&args.common.options)?;
+    let which = target.select(&args.which)?.path()?;
+    let asked = operations::Destroy {
+        why: args.why.clone(),
+        force: args.force,
+        approve: args.approve,
+    };
+    let order = Order::Destroy(which.clone(), asked);
+    give((&target, Some(&which.1)), order, &args.common, out)
+}
+
+pub(super) fn abort(args: &Abort, out: &mut Output) -> Result<(), Failure> {
+    require_reason(&args.why)?;
+    let target = Target::of(&args.common.options)?;
+    let name = target.keyring(args.keyring.as_deref())?;
+    let order = Order::Abort(name.to_owned(), reason(&args.why));
+    give((&target, None), order, &args.common, out)
+}
+
+pub(super) fn drill(args: &Drill, out: &mut Output) -> Result<(), Failure> {
+    require_reason(&args.why)?;
+    let target = Target::of(&args.common.options)?;
+    give(
+        (&target, None),
+        Order::Drill(reason(&args.why)),
+        &args.common,
+        out,
+    )
+}
+
+fn reason(why: &str) -> Reason {
+    Reason {
+        why: why.to_owned(),
+    }
+}
+
+/// Gives the order, and prints what became of it; `version` is the one that it is for, where it is for one.
+fn give(
+    (target, version): (&Target, Option<&str>),
+    order: Order,
+    common: &CommonOptions,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let sent: Option<Report> = block_on(async {
         match AdminClient::connect(&target.socket).await? {
-            Some(client) => client.post(path, body).await.map(Some),
+            Some(client) => client.post(&order.path(), order.body()).await.map(Some),
             None => Ok(None),
         }
     })?;
-    if let Some(answer) = asked {
-        return Ok((answer, ExecutedBy::Gateway));
-    }
+    let (report, by) = match sent {
+        Some(report) => (report, ExecutedBy::Gateway),
+        None => (carry_out(target, order)?, ExecutedBy::Command),
+    };
+    print(&report, (version, by), common.json, out)
+}
+
+/// Carries the order out under the lock of the state directory.
+fn carry_out(target: &Target, order: Order) -> Result<Report, Failure> {
     let (checked, clock) = (target.checked()?, Clock::system());
     let opened = load::opened(checked, &clock)?;
-    if let Some(keyring) = keyring {
+    if let Some(keyring) = order.keyring() {
         refuse_unknown_keyring(&opened.catalogue, keyring)?;
     }
     drop(log::start(checked.log));
@@ -59,20 +136,23 @@ pub(super) fn execute<T: DeserializeOwned>(
         who: Actor::Uid(getuid().as_raw()),
         through: Channel::CommandLine,
     };
-    let order = async move |rotation| {
-        here(KeyService {
-            rotation,
-            caller,
-            clock,
-        })
-        .await
+    let why = if let Order::Rotate(_, asked) = &order {
+        asked.why.clone()
+    } else {
+        String::new()
     };
     let done = block_on(async {
-        let done = app::offline(checked, opened, order).await;
+        let carried_out = async |rotation| Operations { rotation, caller }.carry_out(order).await;
+        let done = app::offline(checked, opened, carried_out).await;
         done.map_err(|error| Failure::of(&error))
     })?;
-    let done = done.map_err(|refusal| refused(refusal.into_problem()))?;
-    Ok((done, ExecutedBy::Command))
+    let done = done.map_err(|error| refused(ApiError::of(&error).into_problem()))?;
+    if let Report::Rotated(rotated) = &done {
+        let (keyring, from) = (rotated.keyring.as_str(), rotated.from.as_deref());
+        let (from, to, kid) = (from.unwrap_or("none"), &rotated.to, &rotated.kid);
+        tracing::info!(keyring, why, from, to, kid, "rotated");
+    }
+    Ok(done)
 }
 
 /// Refuses an empty reason.
@@ -82,66 +162,6 @@ pub(super) fn require_reason(why: &str) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Usage, "no reason is given", help));
     }
     Ok(())
-}
-
-/// The named keyring, or without a name the only one.
-pub(super) fn keyring<'t>(name: Option<&str>, target: &'t Target) -> Result<&'t str, Failure> {
-    let known = || target.keyrings.join(", ");
-    match (name, target.keyrings.as_slice()) {
-        (None, [only]) => Ok(only),
-        (None, _) => Err(Failure::new(
-            Exit::Usage,
-            "which keyring?",
-            format!("name one of: {}", known()),
-        )),
-        (Some(name), _) => find(name, target).ok_or_else(|| {
-            let what = format!("{} has no keyring `{name}`", target.keyrings_source());
-            let help = format!(
-                "name one of: {}; or the file that has it with --config",
-                known()
-            );
-            Failure::new(Exit::Usage, what, help)
-        }),
-    }
-}
-
-/// Resolves `[KEYRING] [VERSION]`: one word alone is a keyring if there is one of that name, else a version.
-pub(super) fn select_version<'t>(
-    which: &VersionSelector,
-    target: &'t Target,
-) -> Result<SelectedVersion<'t>, Failure> {
-    let (named, version) = match (&which.first, &which.second) {
-        (Some(word), None) if find(word, target).is_none() => (None, Some(word.clone())),
-        (first, second) => (first.as_deref(), second.clone()),
-    };
-    let by_label = || {
-        let label = version.as_deref()?;
-        let owners = target.keyrings.iter().filter(|keyring| {
-            let rest = label.strip_prefix(keyring.as_str());
-            rest.is_some_and(|rest| rest.starts_with('-'))
-        });
-        owners.max_by_key(|keyring| keyring.len())
-    };
-    let keyring = match (named, by_label()) {
-        (None, Some(owner)) => owner.as_str(),
-        (named, _) => keyring(named, target)?,
-    };
-    Ok(SelectedVersion { keyring, version })
-}
-
-impl SelectedVersion<'_> {
-    /// The version; an error where none is given.
-    pub(super) fn version(&self) -> Result<&str, Failure> {
-        self.version.as_deref().ok_or_else(|| {
-            let help = "name it by number or label: `keyway keys` lists them";
-            Failure::new(Exit::Usage, "which version?", help)
-        })
-    }
-}
-
-fn find<'t>(name: &str, target: &'t Target) -> Option<&'t str> {
-    let mut keyrings = target.keyrings.iter().map(String::as_str);
-    keyrings.find(|keyring| *keyring == name)
 }
 
 /// Refuses a keyring that the catalogue does not have: with a configuration other than the gateway's, the operation would create

@@ -1,8 +1,6 @@
 //! `keyway reload`: the running gateway reads its configuration again.
 
-use serde_json::json;
-
-use crate::admin::api;
+use crate::operations::Reloaded;
 
 use super::admin_client::AdminClient;
 use super::args::Reload;
@@ -19,10 +17,10 @@ pub(super) fn run(args: &Reload, out: &mut Output) -> Result<(), Failure> {
         // Sent all the same: the gateway refuses it and audits the attempt.
         Err(errors) => Target::running(&args.common.options, &errors)?.socket,
     };
-    let reloaded: api::Reloaded = block_on(async {
+    let reloaded: Reloaded = block_on(async {
         let help = "start one with `keyway run`, which reads its configuration then; or name the `--config` of the one that runs";
         let client = AdminClient::required(&socket, help).await?;
-        client.post("/v1/reload", &json!({})).await
+        client.post("/v1/reload", Ok(b"{}".to_vec())).await
     })?;
     if args.common.json {
         return Ok(out.json(&reloaded)?);

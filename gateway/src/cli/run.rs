@@ -2,13 +2,13 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::admin::Caller;
 use crate::app::{self, ConfigSource, Gateway, HandoverOutcome, StartOptions, manager, process};
 use crate::audit::{Actor, Channel};
 use crate::clock::Clock;
 use crate::config::GatewayConfig;
 use crate::dataplane::{Inherited, Stopped};
 use crate::metrics;
+use crate::operations::Caller;
 
 use super::args::Run;
 use super::exit::Exit;

@@ -6,12 +6,14 @@ use bytesize::ByteSize;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::admin::api::{self, Amount, KeyVersion, Keyring, Readiness};
 use crate::app;
 use crate::catalogue::State;
 use crate::clock::Clock;
 use crate::config::GatewayConfig;
+use crate::operations::{self, Readiness};
 use crate::printable::Count;
+use crate::rotation::engine::RotationStage;
+use crate::rotation::{Amount, KeyringStatus, PublishStall, VersionStatus};
 
 use super::admin_client::AdminClient;
 use super::args::Status;
@@ -27,8 +29,8 @@ use super::terminal::{Paint, bar, span};
 #[derive(Serialize)]
 struct Report {
     /// `null`: none runs, and the rest is from the records.
-    gateway: Option<api::Status>,
-    keyrings: Vec<Keyring>,
+    gateway: Option<operations::Status>,
+    keyrings: Vec<KeyringStatus>,
     /// Messages refused or withheld since the gateway started.
     lost: Vec<Lost>,
 }
@@ -60,7 +62,7 @@ async fn ask(socket: &Path) -> Result<Option<Report>, Failure> {
     let Some(client) = AdminClient::connect(socket).await? else {
         return Ok(None);
     };
-    let gateway: api::Status = client.get("/v1/status").await?;
+    let gateway: operations::Status = client.get("/v1/status").await?;
     let help = "it may just have ended";
     let client = AdminClient::required(socket, help).await?;
     let keyrings = client.get("/v1/keyrings").await?;
@@ -79,7 +81,7 @@ fn offline(checked: &GatewayConfig) -> Result<Report, Failure> {
         .keyrings
         .iter()
         .map(|keyring| load::offline(&view, checked, keyring.name.as_str()));
-    let keyrings = offline.map(|offline| Ok(Keyring::at(now(), offline?.status())));
+    let keyrings = offline.map(|offline| Ok(offline?.status()));
     Ok(Report {
         gateway: None,
         keyrings: keyrings.collect::<Result<_, Failure>>()?,
@@ -97,7 +99,7 @@ fn offline_headline(target: &Target) -> Line {
 }
 
 /// Readiness, and what is wrong.
-fn headline(status: &api::Status, paint: Paint) -> Vec<Line> {
+fn headline(status: &operations::Status, paint: Paint) -> Vec<Line> {
     let state = if status.readiness.ready {
         paint.good("ready")
     } else {
@@ -116,7 +118,7 @@ fn headline(status: &api::Status, paint: Paint) -> Vec<Line> {
 }
 
 /// A row for each keyring, and below it one for each other version that is not destroyed.
-fn page(keyrings: &[Keyring], readiness: Option<&Readiness>, paint: Paint) -> Vec<Line> {
+fn page(keyrings: &[KeyringStatus], readiness: Option<&Readiness>, paint: Paint) -> Vec<Line> {
     let head = [
         "KEYRING",
         "VERSION",
@@ -153,7 +155,7 @@ enum Tone {
     Bad,
 }
 
-fn tone(keyring: &Keyring) -> Tone {
+fn tone(keyring: &KeyringStatus) -> Tone {
     let stands =
         keyring.stopped.is_some() || keyring.active().is_none_or(|active| active.exhausted);
     if stands || keyring.outlook.failure.is_some() {
@@ -163,28 +165,27 @@ fn tone(keyring: &Keyring) -> Tone {
     }
 }
 
-fn is_worth_a_line(version: &KeyVersion) -> bool {
-    let gone = [State::Active, State::Destroyed];
-    gone.iter().all(|state| version.state != state.name())
+fn is_worth_a_line(version: &VersionStatus) -> bool {
+    !matches!(version.state, State::Active | State::Destroyed)
 }
 
-fn active_row(keyring: &Keyring, readiness: Option<&Readiness>, paint: Paint) -> Vec<String> {
+fn active_row(keyring: &KeyringStatus, readiness: Option<&Readiness>, paint: Paint) -> Vec<String> {
     let Some(active) = keyring.active() else {
         let none = "none".to_owned();
         let dash = "-".to_owned();
         let state = "publishes wait".to_owned();
-        let row = [keyring.keyring.clone(), none, state, dash.clone(), dash];
+        let row = [keyring.keyring.to_string(), none, state, dash.clone(), dash];
         return row.into_iter().chain([next(keyring, readiness)]).collect();
     };
-    let state = match keyring.stopped.as_deref() {
+    let state = match keyring.stopped {
         _ if active.halted => "halted: does not seal".to_owned(),
-        Some("not-loaded") => "cannot be loaded".to_owned(),
-        Some("not-reserved") => "none reserved".to_owned(),
+        Some(PublishStall::NotLoaded) => "cannot be loaded".to_owned(),
+        Some(PublishStall::NotReserved) => "none reserved".to_owned(),
         _ if active.exhausted => "used up".to_owned(),
-        _ => active.state.clone(),
+        _ => active.state.to_string(),
     };
     vec![
-        keyring.keyring.clone(),
+        keyring.keyring.to_string(),
         active.label.clone(),
         state,
         span(active.age_seconds),
@@ -194,7 +195,7 @@ fn active_row(keyring: &Keyring, readiness: Option<&Readiness>, paint: Paint) ->
 }
 
 /// The forecast; refers to the lines above for a failure that they have already.
-fn next(keyring: &Keyring, readiness: Option<&Readiness>) -> String {
+fn next(keyring: &KeyringStatus, readiness: Option<&Readiness>) -> String {
     let failure = keyring.outlook.failure.as_ref();
     let is_listed = |failure: &String| {
         let lines = readiness.map(|readiness| readiness.reasons.iter().chain(&readiness.degraded));
@@ -206,9 +207,9 @@ fn next(keyring: &Keyring, readiness: Option<&Readiness>) -> String {
     forecast(keyring)
 }
 
-fn other_row(version: &KeyVersion, now: Timestamp) -> Vec<String> {
-    let ends = version.overlap_ends.as_deref();
-    let ends = ends.and_then(|ends| seconds(now, ends));
+fn other_row(version: &VersionStatus, now: Timestamp) -> Vec<String> {
+    let ends = version.overlap_ends;
+    let ends = ends.and_then(|ends| seconds(now, ends.0));
     let note = match (ends, &version.kept) {
         (Some(left), _) => format!("overlap: {} left", span(left)),
         (None, Some(kept)) => format!("kept: {kept}"),
@@ -217,7 +218,7 @@ fn other_row(version: &KeyVersion, now: Timestamp) -> Vec<String> {
     vec![
         String::new(),
         version.label.clone(),
-        version.state.clone(),
+        version.state.to_string(),
         span(version.age_seconds),
         String::new(),
         note,
@@ -245,13 +246,13 @@ fn share(used: u64, limit: u64) -> u64 {
 }
 
 /// A failure, a rotation under way, or the time to the next one: by cryptoperiod or by threshold, whichever is sooner.
-pub(super) fn forecast(keyring: &Keyring) -> String {
+pub(super) fn forecast(keyring: &KeyringStatus) -> String {
     let outlook = &keyring.outlook;
     if let Some(failure) = &outlook.failure {
         return format!("fails: {failure}");
     }
-    if outlook.stage != "none" {
-        return format!("rotating: {}", outlook.stage);
+    if outlook.stage != RotationStage::None {
+        return format!("rotating: {}", outlook.stage.word());
     }
     match (outlook.threshold_in_seconds, outlook.rotates_in_seconds) {
         (Some(threshold), rotates) if rotates.is_none_or(|rotates| threshold < rotates) => {
@@ -263,8 +264,7 @@ pub(super) fn forecast(keyring: &Keyring) -> String {
 }
 
 /// Seconds from `now` until then; `None` when that is over.
-fn seconds(now: Timestamp, then: &str) -> Option<u64> {
-    let then: Timestamp = then.parse().ok()?;
+fn seconds(now: Timestamp, then: Timestamp) -> Option<u64> {
     u64::try_from(then.as_second().saturating_sub(now.as_second())).ok()
 }
 

@@ -3,16 +3,25 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::admin::api;
+use serde::de::DeserializeOwned;
+
 use crate::config::{self, Errors, GatewayConfig};
+use crate::operations::VersionPath;
+use crate::rotation::KeyringStatus;
 
 use super::admin_client::AdminClient;
-use super::args::StateOptions;
+use super::args::{StateOptions, VersionSelector};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::load;
 use super::output::eprint_line;
 use super::runtime::block_on;
+
+/// The keyring and version that the arguments select.
+pub(super) struct SelectedVersion<'t> {
+    pub(super) keyring: &'t str,
+    pub(super) version: Option<String>,
+}
 
 /// The gateway's location and keyrings.
 pub(super) struct Target {
@@ -52,7 +61,7 @@ impl Target {
             drop(load::invalid(errors));
             return Err(no_gateway("where the gateway is was not said clearly"));
         };
-        let Some(keyrings) = block_on(keyrings(&socket))? else {
+        let Some(keyrings) = ask::<Vec<KeyringStatus>>(&socket, "/v1/keyrings")? else {
             drop(load::invalid(errors));
             let socket = socket.display();
             return Err(no_gateway(&format!(
@@ -67,7 +76,10 @@ impl Target {
         Ok(Self {
             state,
             socket,
-            keyrings,
+            keyrings: keyrings
+                .iter()
+                .map(|status| status.keyring.to_string())
+                .collect(),
             checked: None,
         })
     }
@@ -80,23 +92,88 @@ impl Target {
         })
     }
 
-    /// Where the keyrings are from, for messages.
-    pub(super) const fn keyrings_source(&self) -> &'static str {
-        match self.checked {
-            Some(_) => "the configuration",
-            None => "the running gateway",
+    /// What the running gateway answers at `path`; `None` when none runs.
+    pub(super) fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Failure> {
+        ask(&self.socket, path)
+    }
+
+    /// The named keyring, or without a name the only one.
+    pub(super) fn keyring(&self, name: Option<&str>) -> Result<&str, Failure> {
+        let known = || self.keyrings.join(", ");
+        match (name, self.keyrings.as_slice()) {
+            (None, [only]) => Ok(only),
+            (None, _) => Err(Failure::new(
+                Exit::Usage,
+                "which keyring?",
+                format!("name one of: {}", known()),
+            )),
+            (Some(name), _) => self.find(name).ok_or_else(|| {
+                let source = match self.checked {
+                    Some(_) => "the configuration",
+                    None => "the running gateway",
+                };
+                let help = format!(
+                    "name one of: {}; or the file that has it with --config",
+                    known()
+                );
+                Failure::new(
+                    Exit::Usage,
+                    format!("{source} has no keyring `{name}`"),
+                    help,
+                )
+            }),
         }
+    }
+
+    /// Resolves `[KEYRING] [VERSION]`: one word alone is a keyring if there is one of that name, else a version.
+    pub(super) fn select(&self, which: &VersionSelector) -> Result<SelectedVersion<'_>, Failure> {
+        let (named, version) = match (&which.first, &which.second) {
+            (Some(word), None) if self.find(word).is_none() => (None, Some(word.clone())),
+            (first, second) => (first.as_deref(), second.clone()),
+        };
+        let by_label = || {
+            let label = version.as_deref()?;
+            let owners = self.keyrings.iter().filter(|keyring| {
+                let rest = label.strip_prefix(keyring.as_str());
+                rest.is_some_and(|rest| rest.starts_with('-'))
+            });
+            owners.max_by_key(|keyring| keyring.len())
+        };
+        let keyring = match (named, by_label()) {
+            (None, Some(owner)) => owner.as_str(),
+            (named, _) => self.keyring(named)?,
+        };
+        Ok(SelectedVersion { keyring, version })
+    }
+
+    fn find(&self, name: &str) -> Option<&str> {
+        let mut keyrings = self.keyrings.iter().map(String::as_str);
+        keyrings.find(|keyring| *keyring == name)
     }
 }
 
-/// The keyrings of the gateway at this socket; `None` when none runs.
-async fn keyrings(socket: &Path) -> Result<Option<Vec<String>>, Failure> {
-    let Some(client) = AdminClient::connect(socket).await? else {
-        return Ok(None);
-    };
-    let keyrings: Vec<api::Keyring> = client.get("/v1/keyrings").await?;
-    let names = keyrings.into_iter().map(|keyring| keyring.keyring);
-    Ok(Some(names.collect()))
+impl SelectedVersion<'_> {
+    /// Keyring and version; an error where no version is given.
+    pub(super) fn path(&self) -> Result<VersionPath, Failure> {
+        Ok((self.keyring.to_owned(), self.version()?.to_owned()))
+    }
+
+    /// The version; an error where none is given.
+    fn version(&self) -> Result<&str, Failure> {
+        self.version.as_deref().ok_or_else(|| {
+            let help = "name it by number or label: `keyway keys` lists them";
+            Failure::new(Exit::Usage, "which version?", help)
+        })
+    }
+}
+
+fn ask<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<Option<T>, Failure> {
+    block_on(async {
+        match AdminClient::connect(socket).await? {
+            Some(client) => client.get(path).await.map(Some),
+            None => Ok(None),
+        }
+    })
 }
 
 fn no_gateway(what: &str) -> Failure {

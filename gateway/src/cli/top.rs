@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 
-use crate::admin::api::{Keyring, Status};
 use crate::clock::Clock;
+use crate::operations::Status;
 use crate::printable::Count;
+use crate::rotation::KeyringStatus;
 
 use super::admin_client::AdminClient;
 use super::args::Top;
@@ -27,7 +28,7 @@ const REFRESH: Duration = Duration::from_secs(1);
 struct Sample {
     at: Instant,
     status: Status,
-    keyrings: Vec<Keyring>,
+    keyrings: Vec<KeyringStatus>,
     counters: BTreeMap<String, f64>,
 }
 
@@ -148,7 +149,7 @@ fn lines(before: &Sample, after: &Sample, paint: Paint) -> Vec<Line> {
     lines
 }
 
-fn row(keyring: &Keyring, (before, after): (&Sample, &Sample), paint: Paint) -> Vec<String> {
+fn row(keyring: &KeyringStatus, (before, after): (&Sample, &Sample), paint: Paint) -> Vec<String> {
     let name = keyring.keyring.as_str();
     let span = after.at.saturating_duration_since(before.at).as_secs_f64();
     let rate = |counter: &str| {

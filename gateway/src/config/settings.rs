@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::gateway_config::{GatewayConfig, Keyring, OpenPolicy, Terms};
 use crate::audit::Settings;
-use crate::dataplane::{self, Credential, ServerAddr};
+use crate::dataplane::{self, ServerAddr};
 use crate::policy::{Alias, Bind, Plaintext, Rule, Undecryptable};
 use crate::tls::{ClientAuth, TlsPolicy};
 

@@ -34,9 +34,8 @@ use crate::audit::{self, Settings};
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::disk::{self, Lock};
-use crate::envelope::Kid;
 use crate::keyring::{Keys, Miss, Snapshot};
-use crate::policy::{KeyringName, Policy};
+use crate::policy::Policy;
 use crate::retention::JetStream;
 
 pub use drain::DrainLink;
@@ -44,7 +43,7 @@ pub use error::{OrderError, StartError};
 pub use offline::OfflineKeyring;
 pub use reason::Reason;
 pub use report::{
-    Exposure, KeyringStatus, Opened, Overview, PublishStall, Rehearsal, RetentionReasons,
+    Amount, Exposure, KeyringStatus, Overview, PublishStall, Rehearsal, RetentionReasons, Rotated,
     VersionStatus,
 };
 pub use terms::{DestroyApproval, Limit, OpenPolicy, Retain, Rotate, Terms};
@@ -134,19 +133,6 @@ pub struct Rotation {
 pub struct Running {
     requests: mpsc::Sender<Request>,
     thread: JoinHandle<Option<mpsc::Receiver<Miss>>>,
-}
-
-/// The outcome of a rotation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rotated {
-    /// The keyring.
-    pub keyring: KeyringName,
-    /// The label of the version that sealed until now.
-    pub from: Option<String>,
-    /// The label of the version that seals from now on.
-    pub to: String,
-    /// Its kid.
-    pub kid: Kid,
 }
 
 /// Names a key version.

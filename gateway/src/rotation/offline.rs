@@ -8,7 +8,7 @@ use crate::envelope::Kid;
 use crate::policy::Rule;
 
 use super::engine::{KeyringState, Now, Refused, VersionView};
-use super::report::{Exposure, KeyringStatus, RetentionReasons, VersionStatus};
+use super::report::{Exposure, KeyringStatus, OutlookReport, RetentionReasons, VersionStatus};
 use super::{OrderError, Terms};
 
 /// A keyring that no process uses. What was reserved counts as used.
@@ -31,22 +31,14 @@ impl OfflineKeyring<'_> {
     pub fn status(&self) -> KeyringStatus {
         let state = self.state();
         let now = self.now();
+        let versions = self.versions().iter().map(|version| VersionStatus {
+            halted: version.state.seals() && self.is_halted(version),
+            ..VersionStatus::of_record(&state, version, now)
+        });
+        let outlook = OutlookReport::at(now.wall, state.outlook(now));
         KeyringStatus {
-            keyring: self.rule.name.clone(),
-            terms: self.terms.clone(),
-            subjects: self.subjects(),
-            publish_by: self.rule.publish_by.clone(),
-            deliver_to: self.rule.deliver_to.clone(),
-            versions: self
-                .versions()
-                .iter()
-                .map(|version| VersionStatus {
-                    halted: version.state.seals() && self.is_halted(version),
-                    ..VersionStatus::of_record(&state, version, now)
-                })
-                .collect(),
-            outlook: state.outlook(now),
-            stopped: None,
+            versions: versions.collect(),
+            ..KeyringStatus::new(&self.rule.name, Some(self.rule), self.terms, outlook)
         }
     }
 
@@ -62,18 +54,9 @@ impl OfflineKeyring<'_> {
             Opens::No => false,
         };
         Ok(Exposure {
-            keyring: self.rule.name.clone(),
-            label: version.label.to_string(),
-            kid: version.kid,
-            state: version.state,
-            subjects: self.subjects(),
-            from: version.activated,
-            until: version.stopped_sealing(),
             halted: self.is_halted(version) && version.stopped_sealing().is_none(),
-            used: version.reserved,
-            exact: version.sealed == version.reserved,
-            lanes: version.lanes,
             opens,
+            ..Exposure::of_record(&self.rule.name, Some(self.rule), version)
         })
     }
 
@@ -119,9 +102,5 @@ impl OfflineKeyring<'_> {
             monotonic: self.now.monotonic,
             elapsed: Duration::ZERO,
         }
-    }
-
-    fn subjects(&self) -> Vec<String> {
-        self.rule.subjects.iter().map(ToString::to_string).collect()
     }
 }

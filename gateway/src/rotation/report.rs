@@ -1,15 +1,15 @@
-//! The status reports for operators.
-
-use std::time::Duration;
+//! Reports for people and scripts: made here, sent by the API and read by commands as they are. Fields are only ever added.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::catalogue::{Mark, State, Version};
-use crate::envelope::{Commitment, Kid, Suite, Volume};
-use crate::policy::{Clients, KeyringName};
+use crate::envelope::Volume;
+use crate::policy::{KeyringName, Rule};
 
 use super::OrderError;
-use super::engine::{KeyringState, Now, Outlook};
+use super::engine::{KeyringState, Now, Outlook, RotationStage};
 use super::terms::{Retain, Terms};
 
 /// Every keyring, and the faults of catalogue and audit log.
@@ -25,29 +25,37 @@ pub struct Overview {
     pub unread: Option<String>,
 }
 
-/// A keyring, its versions, and its outlook.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A keyring and its key versions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Keyring)]
 pub struct KeyringStatus {
     /// Its name.
+    #[serde(with = "text")]
+    #[schema(value_type = String)]
     pub keyring: KeyringName,
-    /// Its terms.
-    pub terms: Terms,
-    /// Its subjects.
+    /// The suite of new versions.
+    pub suite: String,
+    /// What is sealed under it.
     pub subjects: Vec<String>,
-    /// Who may publish on them.
-    pub publish_by: Clients,
-    /// Who may receive what is sealed under it.
-    pub deliver_to: Clients,
+    /// Who may publish on them: `KIND:NAME`, or `KIND:*`; `null`: everybody.
+    pub publish_by: Option<Vec<String>>,
+    /// Who may get what is sealed under it.
+    pub deliver_to: Option<Vec<String>>,
+    /// When its versions are replaced, and what becomes of them.
+    pub terms: TermsReport,
+    /// What is to be expected.
+    pub outlook: OutlookReport,
+    /// Why publishes on its subjects wait: `no-version`, `halted`, `not-loaded`, `used-up`, `not-reserved`; `null`: they do not.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub stopped: Option<PublishStall>,
     /// Oldest first.
     pub versions: Vec<VersionStatus>,
-    /// When the next rotation is due, and what delays it.
-    pub outlook: Outlook,
-    /// Why publishes on its subjects wait; `None`: they do not, or no gateway runs.
-    pub stopped: Option<PublishStall>,
 }
 
 /// Why publishes on the subjects of a keyring wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum PublishStall {
     /// No version is active.
     NoVersion,
@@ -61,121 +69,239 @@ pub enum PublishStall {
     NotReserved,
 }
 
-/// One version.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is told by itself")]
+/// When the versions of a keyring are replaced, and what becomes of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the JSON")]
+#[schema(as = Terms)]
+pub struct TermsReport {
+    /// The cryptoperiod.
+    pub rotate_after_seconds: u64,
+    /// How much shorter it may be, in percent.
+    pub rotate_jitter_percent: u8,
+    /// How much is sealed under a version before it is replaced.
+    pub rotate: Amount,
+    /// What is never exceeded.
+    pub limit: Amount,
+    /// How long a replaced version still opens without being asked for.
+    pub overlap_seconds: u64,
+    /// What becomes of it then: `destroy`, `archive`, `shred`.
+    pub retain: String,
+    /// How long after the overlap the gateway destroys nothing by itself.
+    pub hold_seconds: u64,
+    /// Who has to agree to a destruction: `automatic`, `approved`.
+    pub destroy: String,
+    /// Whether a suspended version opens.
+    pub open_suspended: bool,
+    /// Whether a compromised version opens.
+    pub open_compromised: bool,
+}
+
+/// What is to be expected of a keyring.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Outlook)]
+pub struct OutlookReport {
+    /// When the cryptoperiod of the active version ends, RFC 3339.
+    #[schema(value_type = Option<String>)]
+    pub rotates: Option<Time>,
+    /// The same in seconds from now; 0 when it is over.
+    pub rotates_in_seconds: Option<u64>,
+    /// How long the soft thresholds last at the present rate; `null`: nothing is sealed.
+    pub threshold_in_seconds: Option<u64>,
+    /// How long the hard limit lasts at the present rate.
+    pub limit_in_seconds: Option<u64>,
+    /// How far a rotation has come: `none`, `generate`, `distribute`, `prove`, `activate`.
+    #[schema(value_type = String)]
+    pub stage: RotationStage,
+    /// Why it does not get on; it is tried again.
+    pub failure: Option<String>,
+}
+
+/// A key version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the JSON")]
+#[schema(as = KeyVersion)]
 pub struct VersionStatus {
-    /// Its number in the keyring.
+    /// Its number in the keyring, from 1.
     pub number: u32,
-    /// Its label.
+    /// Its name for people.
     pub label: String,
-    /// Its key id in envelopes.
-    pub kid: Kid,
-    /// The commitment to its secret.
-    pub commitment: Commitment,
+    /// Its name in envelopes, hex.
+    pub kid: String,
+    /// What only its secret produces, hex.
+    pub commitment: String,
     /// The suite it seals with.
-    pub suite: Suite,
-    /// Its lifecycle state.
+    pub suite: String,
+    /// Where it is in its life.
+    #[serde(with = "text")]
+    #[schema(value_type = String)]
     pub state: State,
-    /// When it was generated.
-    pub created: Timestamp,
-    /// When it entered its state.
-    pub since: Timestamp,
-    /// When it first became active.
-    pub activated: Option<Timestamp>,
-    /// When it stopped sealing for good.
-    pub deactivated: Option<Timestamp>,
-    /// When its overlap ends, while it lasts.
-    pub overlap_ends: Option<Timestamp>,
-    /// How long it has been in its state, the active one since it first became active; independent of changes of the wall clock.
-    pub age: Duration,
+    /// The same in the words of NIST SP 800-57.
+    pub nist: String,
+    /// When it was drawn, RFC 3339.
+    #[schema(value_type = String)]
+    pub created: Time,
+    /// When it entered its state, RFC 3339.
+    #[schema(value_type = String)]
+    pub since: Time,
+    /// When it first became active, RFC 3339.
+    #[schema(value_type = Option<String>)]
+    pub activated: Option<Time>,
+    /// When it stopped sealing for good, RFC 3339.
+    #[schema(value_type = Option<String>)]
+    pub deactivated: Option<Time>,
+    /// When its overlap ends, while it lasts, RFC 3339.
+    #[schema(value_type = Option<String>)]
+    pub overlap_ends: Option<Time>,
+    /// How long it has been in its state, of the active one since it first became active: time that has passed, whatever the wall
+    /// clock was set to.
+    #[serde(default)]
+    pub age_seconds: u64,
     /// What is known to have been sealed under it.
-    pub sealed: Volume,
-    /// What counts against its limit: sealed, and reserved by processes that were killed.
-    pub used: Volume,
-    /// What may still be sealed under it.
-    pub left: Volume,
-    /// Whether its hard limit is reached, or no more of it can be reserved.
+    pub sealed: Amount,
+    /// What counts against its limit: that, and what a process that was killed had reserved.
+    pub used: Amount,
+    /// What may still be sealed under it; nothing when it does not seal.
+    pub left: Amount,
+    /// What lanes hold of it and have not sealed yet.
+    pub outstanding: Amount,
+    /// Whether publishes wait, because its limit is reached or no more of it can be reserved.
     pub exhausted: bool,
-    /// Whether it was revoked or suspended and its record could not be written yet: nothing is sealed under it.
+    /// Whether it was revoked or suspended and seals nothing, although that could not be written down yet.
+    #[serde(default)]
     pub halted: bool,
-    /// Granted to lanes and not sealed yet.
-    pub outstanding: Volume,
     /// Lanes drawn under it.
     pub lanes: u64,
-    /// What this process has opened; `None` when it is not loaded.
+    /// What this process has opened; `null` when the version is not loaded.
     pub opened: Option<Opened>,
-    /// Why it is not destroyed yet, where that was checked.
+    /// Why it is not destroyed yet, where that was asked.
     pub kept: Option<String>,
 }
 
+/// Messages, and bytes of their plaintext.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Amount {
+    /// Messages.
+    pub messages: u64,
+    /// Plaintext bytes.
+    pub bytes: u64,
+}
+
 /// What this process has opened under a version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Opened {
     /// Envelopes opened.
     pub messages: u64,
-    /// Envelopes of this version that did not open.
+    /// Envelopes that named the version and did not open.
     pub failed: u64,
-    /// How long ago the last one was opened, to the tick (200 ms).
-    pub ago: Option<Duration>,
+    /// How long ago the last one was opened; `null`: never.
+    pub seconds_ago: Option<u64>,
 }
 
-/// Why a version is not destroyed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What keeps a version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Kept)]
 pub struct RetentionReasons {
     /// The version.
     pub label: String,
-    /// Its lifecycle state.
+    /// Where it is in its life.
+    #[serde(with = "text")]
+    #[schema(value_type = String)]
     pub state: State,
-    /// Each reason, in words.
+    /// Each reason, in words; none: it is about to be destroyed, or can be.
     pub reasons: Vec<String>,
 }
 
-/// What a leaked version exposes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a line of the report"
-)]
+/// What may be known to whoever has a version's secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the JSON")]
 pub struct Exposure {
     /// The keyring.
+    #[serde(with = "text")]
+    #[schema(value_type = String)]
     pub keyring: KeyringName,
     /// The version.
     pub label: String,
-    /// Its key id in envelopes.
-    pub kid: Kid,
-    /// Its lifecycle state.
+    /// Its name in envelopes, hex.
+    pub kid: String,
+    /// Where it is in its life.
+    #[serde(with = "text")]
+    #[schema(value_type = String)]
     pub state: State,
     /// What it may have sealed.
     pub subjects: Vec<String>,
-    /// When it began to seal.
-    pub from: Option<Timestamp>,
-    /// When it stopped; `None`: it seals according to its record.
-    pub until: Option<Timestamp>,
-    /// Whether it was revoked or suspended and its record could not be written yet: nothing is sealed under it.
+    /// When it began to seal, RFC 3339; `null`: it never did.
+    #[schema(value_type = Option<String>)]
+    pub from: Option<Time>,
+    /// When it stopped, RFC 3339; `null`: it seals, or its record says so.
+    #[schema(value_type = Option<String>)]
+    pub until: Option<Time>,
+    /// Whether nothing is sealed under it although its record says so: it was revoked or suspended, and that could not be written yet.
+    #[serde(default)]
     pub halted: bool,
-    /// Messages and bytes sealed under it, at most.
-    pub used: Volume,
-    /// Whether that is exact: no process that was killed had reserved some of it.
+    /// What was sealed under it, at most.
+    pub sealed: Amount,
+    /// Whether that is exact.
     pub exact: bool,
     /// Lanes drawn under it, at least.
     pub lanes: u64,
-    /// Whether this gateway still opens what was sealed under it.
+    /// Whether what was sealed under it still opens here.
     pub opens: bool,
 }
 
-/// One part of a rehearsal and its outcome.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A part of a rehearsal and how it went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Rehearsal {
     /// What was tried.
-    pub what: &'static str,
-    /// Why it failed, if it did.
+    pub what: String,
+    /// Why it failed; `null`: it works.
     pub failed: Option<String>,
     /// How long it took.
-    pub took: Duration,
+    pub microseconds: u64,
 }
 
+/// The switch was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Switch)]
+pub struct Rotated {
+    /// The keyring.
+    #[serde(with = "text")]
+    #[schema(value_type = String)]
+    pub keyring: KeyringName,
+    /// The label of the version that sealed until now.
+    pub from: Option<String>,
+    /// The label of the version that seals from now on.
+    pub to: String,
+    /// Its kid, hex.
+    pub kid: String,
+}
+
+/// A time; RFC 3339 in JSON, to the second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Time(pub Timestamp);
+
 impl KeyringStatus {
+    /// Of a keyring without versions.
+    #[must_use]
+    pub fn new(
+        keyring: &KeyringName,
+        rule: Option<&Rule>,
+        terms: &Terms,
+        outlook: OutlookReport,
+    ) -> Self {
+        Self {
+            keyring: keyring.clone(),
+            suite: terms.suite.name().to_owned(),
+            subjects: subjects(rule),
+            publish_by: rule.and_then(|rule| rule.publish_by.listed()),
+            deliver_to: rule.and_then(|rule| rule.deliver_to.listed()),
+            terms: terms.into(),
+            outlook,
+            stopped: None,
+            versions: Vec::new(),
+        }
+    }
+
     /// The active version. Whether it seals: see [`Self::stopped`].
     #[must_use]
     pub fn active(&self) -> Option<&VersionStatus> {
@@ -259,29 +385,55 @@ impl VersionStatus {
         };
         let seals = version.state.seals();
         let began = version.monotonic_activated().filter(|_began| seals);
+        let age = now.ago(began.unwrap_or_else(|| version.monotonic_since()));
         let left = limit.minus(version.reserved);
         Self {
             number: version.number,
             label: version.label.as_str().to_owned(),
-            kid: version.kid,
-            commitment: version.commitment,
-            suite: version.suite,
+            kid: version.kid.to_string(),
+            commitment: version.commitment.to_string(),
+            suite: version.suite.name().to_owned(),
             state: version.state,
-            created: version.created,
-            since: version.since,
-            activated: version.activated,
-            deactivated: version.deactivated,
-            overlap_ends: state.overlap_ends(version.number, now),
-            age: now.ago(began.unwrap_or_else(|| version.monotonic_since())),
-            sealed: version.sealed,
-            used: version.reserved,
-            left: if seals { left } else { Volume::default() },
+            nist: version.state.nist().to_owned(),
+            created: Time(version.created),
+            since: Time(version.since),
+            activated: version.activated.map(Time),
+            deactivated: version.deactivated.map(Time),
+            overlap_ends: state.overlap_ends(version.number, now).map(Time),
+            age_seconds: age.as_secs(),
+            sealed: version.sealed.into(),
+            used: version.reserved.into(),
+            left: if seals {
+                left.into()
+            } else {
+                Amount::default()
+            },
             exhausted: seals && (left.messages == 0 || left.bytes == 0),
             halted: false,
-            outstanding: Volume::default(),
+            outstanding: Amount::default(),
             lanes: version.lanes,
             opened: None,
             kept: None,
+        }
+    }
+}
+
+impl Exposure {
+    /// From the record alone, of a version that does not open; what was reserved counts as sealed.
+    pub(super) fn of_record(keyring: &KeyringName, rule: Option<&Rule>, version: &Version) -> Self {
+        Self {
+            keyring: keyring.clone(),
+            label: version.label.to_string(),
+            kid: version.kid.to_string(),
+            state: version.state,
+            subjects: subjects(rule),
+            from: version.activated.map(Time),
+            until: version.stopped_sealing().map(Time),
+            halted: false,
+            sealed: version.reserved.into(),
+            exact: version.sealed == version.reserved,
+            lanes: version.lanes,
+            opens: false,
         }
     }
 }
@@ -299,6 +451,68 @@ impl RetentionReasons {
             state: version.state,
             reasons: reason.into_iter().collect(),
         }
+    }
+}
+
+impl OutlookReport {
+    pub(super) fn at(now: Timestamp, outlook: Outlook) -> Self {
+        let until = |due: Timestamp| due.as_second().saturating_sub(now.as_second());
+        Self {
+            rotates: outlook.rotates.map(Time),
+            rotates_in_seconds: outlook
+                .rotates
+                .map(|due| u64::try_from(until(due)).unwrap_or(0)),
+            threshold_in_seconds: outlook.threshold.map(|left| left.as_secs()),
+            limit_in_seconds: outlook.limit.map(|left| left.as_secs()),
+            stage: outlook.stage,
+            failure: outlook.failure,
+        }
+    }
+}
+
+impl From<&Terms> for TermsReport {
+    fn from(terms: &Terms) -> Self {
+        Self {
+            rotate_after_seconds: terms.rotate.after.as_secs(),
+            rotate_jitter_percent: terms.rotate.jitter,
+            rotate: Amount {
+                messages: terms.rotate.messages,
+                bytes: terms.rotate.bytes,
+            },
+            limit: Amount {
+                messages: terms.limit.messages,
+                bytes: terms.limit.bytes,
+            },
+            overlap_seconds: terms.overlap.as_secs(),
+            retain: <&str>::from(terms.retain).to_owned(),
+            hold_seconds: terms.hold.as_secs(),
+            destroy: <&str>::from(terms.destroy).to_owned(),
+            open_suspended: terms.open.includes(State::Suspended),
+            open_compromised: terms.open.includes(State::Compromised),
+        }
+    }
+}
+
+impl From<Volume> for Amount {
+    fn from(used: Volume) -> Self {
+        Self {
+            messages: used.messages,
+            bytes: used.bytes,
+        }
+    }
+}
+
+impl From<Time> for String {
+    fn from(time: Time) -> Self {
+        format!("{:.0}", time.0)
+    }
+}
+
+impl TryFrom<String> for Time {
+    type Error = jiff::Error;
+
+    fn try_from(text: String) -> Result<Self, jiff::Error> {
+        text.parse().map(Self)
     }
 }
 
@@ -383,4 +597,31 @@ pub fn number(
             },
         }
     })
+}
+
+/// The subjects of a keyring.
+pub(super) fn subjects(rule: Option<&Rule>) -> Vec<String> {
+    let subjects = rule.map_or(&[][..], |rule| rule.subjects.as_slice());
+    subjects.iter().map(ToString::to_string).collect()
+}
+
+/// A value as its text in JSON.
+mod text {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &impl Display, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, D, T>(from: D) -> Result<T, D::Error>
+    where
+        D: Deserializer<'de>,
+        T: FromStr<Err: Display>,
+    {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
 }

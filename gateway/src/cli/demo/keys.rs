@@ -6,11 +6,11 @@ use async_nats::{Message, Subscriber};
 use bytes::Bytes;
 
 use crate::audit::{Actor, Channel, Trigger};
-use crate::catalogue::State;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::envelope::{Header, Kid};
 use crate::rotation::engine::Order;
+use crate::rotation::report::Time;
 use crate::rotation::{Exposure, KeyringStatus, Reason, Rotation, VersionRef, VersionStatus};
 
 use super::agent::next_message;
@@ -84,7 +84,7 @@ impl Participants {
         let why = reason(Trigger::Manual, "shown by the demo");
         let rotated = rotation.rotate(KEYRING, why).await;
         let rotated = rotated.map_err(|error| Failure::of(&error))?;
-        screen.learn(rotated.kid, &rotated.to);
+        screen.learn(&rotated.kid, &rotated.to);
         let arrow = screen.style().glyphs.arrow;
         let from = rotated.from.unwrap_or_default();
         let text = format!("key switched by hand: {from} {arrow} {}", rotated.to);
@@ -152,8 +152,9 @@ impl Participants {
         };
         let exposed = rotation.exposure(which).await;
         let exposed = exposed.map_err(|error| Failure::of(&error))?;
-        let successor = active(&after)?;
-        screen.learn(successor.kid, &successor.label);
+        let missing = || Failure::new(Exit::Failed, "nothing seals after the revocation", "");
+        let successor = after.active().ok_or_else(missing)?;
+        screen.learn(&successor.kid, &successor.label);
         let lines = [
             format!(
                 "key revoked: {} may have leaked; {} seals from now on, no agent reconnects",
@@ -230,10 +231,11 @@ async fn show_switch(
     };
     if !screen.knows(kid) {
         let status = status(rotation).await?;
+        let kid = kid.to_string();
         let version = status.versions.iter().find(|one| one.kid == kid);
-        let label = version.map_or_else(|| kid.to_string(), |one| one.label.clone());
+        let label = version.map_or_else(|| kid.clone(), |one| one.label.clone());
         let before = screen.newest().unwrap_or_default().to_owned();
-        screen.learn(kid, &label);
+        screen.learn(&kid, &label);
         let arrow = screen.style().glyphs.arrow;
         let lines = [
             format!("key replaced by usage: {before} {arrow} {label}"),
@@ -269,9 +271,13 @@ async fn why(rotation: &Rotation) -> String {
 
 /// The key version that sealed an envelope.
 async fn leaked(rotation: &Rotation, envelope: &[u8]) -> Result<VersionStatus, Failure> {
-    let kid = Header::parse(envelope).ok().map(|header| header.kid);
+    let kid = Header::parse(envelope)
+        .ok()
+        .map(|header| header.kid.to_string());
     let versions = status(rotation).await?.versions;
-    let found = versions.into_iter().find(|one| Some(one.kid) == kid);
+    let found = versions
+        .into_iter()
+        .find(|one| Some(&one.kid) == kid.as_ref());
     found.ok_or_else(|| Failure::new(Exit::Failed, "the bus carries what nobody sealed", ""))
 }
 
@@ -281,24 +287,16 @@ async fn status(rotation: &Rotation) -> Result<KeyringStatus, Failure> {
     keyrings.next().ok_or_else(missing)
 }
 
-fn active(keyring: &KeyringStatus) -> Result<&VersionStatus, Failure> {
-    let found = keyring
-        .versions
-        .iter()
-        .find(|one| one.state == State::Active);
-    found.ok_or_else(|| Failure::new(Exit::Failed, "nothing seals after the revocation", ""))
-}
-
 /// The exposure report of the revoked version, in a line.
 fn report(exposed: &Exposure) -> String {
-    let time = |at: Option<jiff::Timestamp>| {
-        at.map_or_else(String::new, |at| at.strftime("%H:%M:%S%.3f").to_string())
+    let time = |at: Option<Time>| {
+        at.map_or_else(String::new, |at| at.0.strftime("%H:%M:%S%.3f").to_string())
     };
     let most = if exposed.exact { "" } else { "at most " };
     format!(
         "exposed: {most}{} messages with {} bytes, sealed on {} from {} to {} UTC; nothing before, nothing after",
-        grouped(exposed.used.messages),
-        grouped(exposed.used.bytes),
+        grouped(exposed.sealed.messages),
+        grouped(exposed.sealed.bytes),
         exposed.subjects.join(", "),
         time(exposed.from),
         time(exposed.until),

@@ -197,7 +197,7 @@ impl Participants {
 async fn learn(screen: &mut Screen, rotation: &Rotation) {
     for keyring in rotation.status().await {
         for version in keyring.versions {
-            screen.learn(version.kid, &version.label);
+            screen.learn(&version.kid, &version.label);
         }
     }
 }

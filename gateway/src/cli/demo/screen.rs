@@ -21,7 +21,7 @@ pub(super) struct Screen {
     style: Style,
     pace: Duration,
     /// Label and colour of the key versions.
-    keys: HashMap<Kid, (String, Tone)>,
+    keys: HashMap<String, (String, Tone)>,
     newest: Option<String>,
     /// The rule above the next row.
     open: Rule,
@@ -66,15 +66,15 @@ impl Screen {
     }
 
     /// Shows `kid` as `label` from now on.
-    pub(super) fn learn(&mut self, kid: Kid, label: &str) {
+    pub(super) fn learn(&mut self, kid: &str, label: &str) {
         let tone = Tone::Sealed(self.keys.len());
         self.newest = Some(label.to_owned());
-        self.keys.insert(kid, (label.to_owned(), tone));
+        self.keys.insert(kid.to_owned(), (label.to_owned(), tone));
     }
 
     /// Whether this version has a label.
     pub(super) fn knows(&self, kid: Kid) -> bool {
-        self.keys.contains_key(&kid)
+        self.keys.contains_key(&kid.to_string())
     }
 
     /// The label added last.
@@ -140,7 +140,8 @@ impl Screen {
         let size = message_row.carried.len();
         if let Ok(header) = Header::parse(message_row.carried) {
             let unknown = || (header.kid.to_string(), Tone::Sealed(0));
-            let (label, tone) = self.keys.get(&header.kid).cloned().unwrap_or_else(unknown);
+            let key = self.keys.get(&header.kid.to_string());
+            let (label, tone) = key.cloned().unwrap_or_else(unknown);
             cell.extend(
                 self.hex(message_row.carried, width)
                     .map(|line| (tone, line)),

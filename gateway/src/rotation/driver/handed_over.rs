@@ -269,7 +269,7 @@ async fn age_of_a_version_is_the_time_that_has_passed_whatever_the_clock_is_set_
         let [keyring] = overview.keyrings.as_slice() else {
             panic!("one keyring: {overview:?}")
         };
-        keyring.versions.first().unwrap().age
+        Duration::from_secs(keyring.versions.first().unwrap().age_seconds)
     };
     for set in [wall + 365 * DAY, wall - 365 * DAY] {
         let before = age();

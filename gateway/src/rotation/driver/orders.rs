@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::audit::{ExposedData, Fact, Outcome};
 use crate::catalogue::{Mark, Opens, State};
 use crate::envelope::Kid;
-use crate::policy::KeyringName;
+use crate::policy::{KeyringName, Rule};
 use crate::retention::RetentionAnswer;
 use crate::rotation::drain::{self, DrainMessage};
 use crate::rotation::engine::{
@@ -14,9 +14,9 @@ use crate::rotation::engine::{
 };
 use crate::rotation::external::Inspection;
 use crate::rotation::reason::{DestroyBasis, Reason};
-use crate::rotation::report::{Exposure, KeyringStatus, Rehearsal};
+use crate::rotation::report::{Exposure, KeyringStatus, Rehearsal, Rotated, subjects};
 use crate::rotation::terms::DestroyApproval;
-use crate::rotation::{OrderError, ProcessKind, Reload, Rotated, RotationConfig};
+use crate::rotation::{OrderError, ProcessKind, Reload, RotationConfig};
 
 use super::Driver;
 use super::journal::exposed;
@@ -56,7 +56,7 @@ impl Driver {
         }
         let label = |number: Option<u32>| {
             let version = self.record(index)?.version(number?)?;
-            Some((version.label.as_str().to_owned(), version.kid))
+            Some((version.label.as_str().to_owned(), version.kid.to_string()))
         };
         let from = label(before).map(|(label, _kid)| label);
         let (to, kid) = label(after).ok_or(OrderError::Stopping)?;
@@ -296,18 +296,12 @@ impl Driver {
         let count = self.loaded.count(version.kid);
         let (keyring, _engine) = self.engine(index).ok_or(OrderError::Stopping)?;
         Ok(Exposure {
-            keyring: keyring.clone(),
-            label: version.label.to_string(),
-            kid: version.kid,
-            state: version.state,
-            subjects: self.subjects(keyring),
-            from: version.activated,
-            until: version.stopped_sealing(),
             halted: self.loaded.is_halted(version.kid) && version.stopped_sealing().is_none(),
-            used: count.map_or(version.reserved, SealedCount::used),
+            sealed: count.map_or(version.reserved, SealedCount::used).into(),
             exact: count.map_or(version.sealed == version.reserved, SealedCount::is_exact),
             lanes: count.map_or(version.lanes, SealedCount::lanes),
             opens: self.loaded.opens(keyring, version) != Opens::No,
+            ..Exposure::of_record(keyring, self.rule(keyring), version)
         })
     }
 
@@ -358,14 +352,15 @@ impl Driver {
 
     fn rehearsal(
         &self,
-        what: &'static str,
+        what: &str,
         since: std::time::Instant,
         failed: Option<String>,
     ) -> Rehearsal {
+        let took = self.clock.instant().saturating_duration_since(since);
         Rehearsal {
-            what,
+            what: what.to_owned(),
             failed,
-            took: self.clock.instant().saturating_duration_since(since),
+            microseconds: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         }
     }
 
@@ -430,12 +425,12 @@ impl Driver {
     }
 
     pub(super) fn subjects(&self, keyring: &KeyringName) -> Vec<String> {
-        let id = self.policy.by_name(keyring.as_str());
-        let rule = id.and_then(|id| self.policy.keyring(id));
-        let subjects = rule
-            .map(|rule| rule.subjects.as_slice())
-            .unwrap_or_default();
-        subjects.iter().map(ToString::to_string).collect()
+        subjects(self.rule(keyring))
+    }
+
+    pub(super) fn rule(&self, keyring: &KeyringName) -> Option<&Rule> {
+        let id = self.policy.by_name(keyring.as_str())?;
+        self.policy.keyring(id)
     }
 
     pub(super) fn index(&self, keyring: &str) -> Result<usize, OrderError> {

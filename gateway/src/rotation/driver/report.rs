@@ -3,10 +3,11 @@
 use crate::catalogue::{self, Mark, State};
 use crate::envelope::Volume;
 use crate::keyring::Budget;
-use crate::policy::{Clients, Rule};
 use crate::rotation::OrderError;
 use crate::rotation::engine::{KeyringState, Refused, RetentionVerdict};
-use crate::rotation::report::{KeyringStatus, Opened, Overview, RetentionReasons, VersionStatus};
+use crate::rotation::report::{
+    Amount, KeyringStatus, Opened, OutlookReport, Overview, RetentionReasons, VersionStatus,
+};
 use crate::rotation::terms::DestroyApproval;
 
 use super::Driver;
@@ -46,26 +47,17 @@ impl Driver {
                     "no key event happens, because the audit log is closed: {why}"
                 ))
             });
-        let id = self.policy.by_name(keyring.as_str());
-        let rule = id.and_then(|id| self.policy.keyring(id));
-        let clients = |list: fn(&Rule) -> &Clients| rule.map(list).cloned().unwrap_or_default();
+        let versions = versions.unwrap_or_default().iter();
+        let versions = versions.map(|version| VersionStatus {
+            exhausted: self.is_exhausted(index, version),
+            halted: version.state.seals() && self.loaded.is_halted(version.kid),
+            ..self.version(engine, version)
+        });
+        let outlook = OutlookReport::at(self.wall(), outlook);
         Some(KeyringStatus {
-            keyring: keyring.clone(),
-            terms: engine.terms().clone(),
-            subjects: self.subjects(keyring),
-            publish_by: clients(|rule| &rule.publish_by),
-            deliver_to: clients(|rule| &rule.deliver_to),
-            versions: versions
-                .unwrap_or_default()
-                .iter()
-                .map(|version| VersionStatus {
-                    exhausted: self.is_exhausted(index, version),
-                    halted: version.state.seals() && self.loaded.is_halted(version.kid),
-                    ..self.version(engine, version)
-                })
-                .collect(),
-            outlook,
+            versions: versions.collect(),
             stopped: self.stopped(index),
+            ..KeyringStatus::new(keyring, self.rule(keyring), engine.terms(), outlook)
         })
     }
 
@@ -84,12 +76,12 @@ impl Driver {
         let kept = self.waits_for(engine, version).or(kept);
         let count = self.loaded.count(version.kid);
         let (sealed, used_up, lanes) = count
-            .map_or((known.sealed, known.used, known.lanes), |count| {
+            .map_or((version.sealed, version.reserved, version.lanes), |count| {
                 (count.sealed(), count.used(), count.lanes())
             });
         let known = VersionStatus {
-            sealed,
-            used: used_up,
+            sealed: sealed.into(),
+            used: used_up.into(),
             lanes,
             kept,
             ..known
@@ -103,15 +95,17 @@ impl Driver {
         let seals = version.state.seals();
         VersionStatus {
             left: if seals {
-                limit.minus(used_up)
+                limit.minus(used_up).into()
             } else {
-                Volume::default()
+                Amount::default()
             },
-            outstanding: budget.outstanding(held.version.usage.total()),
+            outstanding: budget.outstanding(held.version.usage.total()).into(),
             opened: Some(Opened {
                 messages: held.version.usage.opened(),
                 failed: held.version.usage.failed_opens(),
-                ago: held.last_opened.map(|at| now.saturating_duration_since(at)),
+                seconds_ago: held
+                    .last_opened
+                    .map(|at| now.saturating_duration_since(at).as_secs()),
             }),
             ..known
         }

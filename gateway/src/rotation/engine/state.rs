@@ -107,7 +107,8 @@ pub struct DestroyCheck {
 }
 
 /// How far a rotation has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum RotationStage {
     /// No rotation is under way.
     #[default]

@@ -13,6 +13,7 @@ use crate::retention::RetentionAnswer;
 use crate::rotation::driver::perform::DestroyOrder;
 use crate::rotation::engine::Order;
 use crate::rotation::reason::{DestroyBasis, Reason};
+use crate::rotation::report::Time;
 use crate::rotation::{DestroyRequest, Terms};
 
 /// More writes than any order here makes.
@@ -299,5 +300,5 @@ fn exposure_ends_when_the_version_stopped_sealing_and_stands_with_the_revocation
     bench.ask(Order::Destroy(1));
     assert_eq!(bench.state(1), State::Destroyed);
     let exposure = bench.driver.exposure("default", 1).unwrap();
-    assert_eq!(exposure.until, Some(stopped));
+    assert_eq!(exposure.until, Some(Time(stopped)));
 }

@@ -1,0 +1,202 @@
+//! What became of an order, for people and as JSON.
+
+use serde::Serialize;
+
+use crate::operations::{Report, Revoked};
+use crate::rotation::report::Time;
+use crate::rotation::{Exposure, KeyringStatus, Rehearsal, Rotated, VersionStatus};
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::output::Output;
+
+/// Who has carried out the order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ExecutedBy {
+    /// The running gateway.
+    Gateway,
+    /// This process.
+    Command,
+}
+
+/// What `drill --json` prints.
+#[derive(Serialize)]
+struct DrillReport<'a> {
+    passed: bool,
+    parts: &'a [Rehearsal],
+}
+
+/// Prints a report; a failure where the order is carried out in part only.
+pub(super) fn print(
+    report: &Report,
+    (version, by): (Option<&str>, ExecutedBy),
+    json: bool,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    match report {
+        Report::Rehearsed(parts) => return rehearsed(parts, json, out),
+        _ if json => out.json(report)?,
+        Report::Rotated(switch) => rotated(switch, by, out)?,
+        Report::Revoked(report) => revoked(report, by, out)?,
+        Report::Changed(keyring) => changed(keyring, (version, by), out)?,
+    }
+    if let Report::Revoked(Revoked {
+        exposure,
+        failure: Some(failure),
+        ..
+    }) = report
+    {
+        let what = format!(
+            "{} is revoked, but it has no successor: {failure}",
+            exposure.label
+        );
+        let help =
+            "publishes wait meanwhile; it is tried again, `keyway status` shows how far it is";
+        return Err(Failure::new(Exit::Operator, what, help));
+    }
+    Ok(())
+}
+
+fn rotated(switch: &Rotated, by: ExecutedBy, out: &mut Output) -> Result<(), Failure> {
+    let Rotated {
+        keyring,
+        from,
+        to,
+        kid,
+    } = switch;
+    let from = from.as_deref().unwrap_or("no version");
+    out.line(format_args!("{keyring}: {from} -> {to} (kid {kid})"))?;
+    if by == ExecutedBy::Command {
+        out.line(
+            "no gateway runs on this state directory; the next one seals under the new version",
+        )?;
+    }
+    Ok(())
+}
+
+fn revoked(revoked: &Revoked, by: ExecutedBy, out: &mut Output) -> Result<(), Failure> {
+    out.line(format_args!(
+        "{} is revoked: it never seals again",
+        revoked.exposure.label
+    ))?;
+    match (&revoked.sealing, by) {
+        (Some(label), ExecutedBy::Gateway) => out.line(format_args!("{label} seals now"))?,
+        (Some(label), ExecutedBy::Command) => {
+            out.line(format_args!("{label} seals as soon as a gateway runs"))?;
+        }
+        (None, _) => {}
+    }
+    out.line("")?;
+    print_exposure(&revoked.exposure, out)
+}
+
+/// Prints the state of the version now, and which version seals.
+fn changed(
+    after: &KeyringStatus,
+    (version, by): (Option<&str>, ExecutedBy),
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let is_selected = |known: &&VersionStatus| {
+        version.is_some_and(|version| known.label == version || version.parse() == Ok(known.number))
+    };
+    let changed = after.versions.iter().find(is_selected);
+    if let Some(changed) = changed {
+        out.line(format_args!("{} is {}", changed.label, changed.state))?;
+        if let Some(kept) = &changed.kept {
+            out.line(kept)?;
+        }
+    }
+    let active = after.active().map(|active| active.label.as_str());
+    match active {
+        Some(label) if changed.is_none_or(|changed| changed.label != label) => {
+            let when = match by {
+                ExecutedBy::Gateway => "now",
+                ExecutedBy::Command => "as soon as a gateway runs",
+            };
+            out.line(format_args!("{label} seals {when}"))?;
+        }
+        Some(_) => {}
+        None => out.line("no version seals: publishes wait")?,
+    }
+    Ok(())
+}
+
+fn rehearsed(parts: &[Rehearsal], json: bool, out: &mut Output) -> Result<(), Failure> {
+    let passed = parts.iter().all(|part| part.failed.is_none());
+    if json {
+        out.json(&DrillReport { passed, parts })?;
+    }
+    for part in parts.iter().filter(|_part| !json) {
+        let took = std::time::Duration::from_micros(part.microseconds);
+        match &part.failed {
+            None => out.line(format_args!("ok      {}, {took:?}", part.what))?,
+            Some(why) => out.line(format_args!("failed  {}: {why}", part.what))?,
+        }
+    }
+    if passed {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Exit::Operator,
+        "a revocation would not succeed now",
+        "mend what failed, and drill again",
+    ))
+}
+
+/// Prints what is exposed to whoever has the secret.
+pub(super) fn print_exposure(exposure: &Exposure, out: &mut Output) -> Result<(), Failure> {
+    let Exposure {
+        keyring,
+        label,
+        kid,
+        state,
+        subjects,
+        from,
+        until,
+        halted,
+        sealed,
+        exact,
+        lanes,
+        opens,
+    } = exposure;
+    let most = if *exact { "" } else { "at most " };
+    let time = |at: Option<Time>| at.map_or_else(|| "never".to_owned(), String::from);
+    let lines = [
+        ("version", format!("{label} ({state}), kid {kid}")),
+        ("keyring", keyring.to_string()),
+        ("subjects", subjects.join(", ")),
+        (
+            "sealed",
+            match until {
+                _ if from.is_none() => time(None),
+                Some(_) => format!("from {} until {}", time(*from), time(*until)),
+                None => format!(
+                    "since {}, and {}",
+                    time(*from),
+                    if *halted {
+                        "no more: it is revoked or suspended, which could not be written down yet"
+                    } else {
+                        "still"
+                    }
+                ),
+            },
+        ),
+        ("messages", format!("{most}{}", sealed.messages)),
+        ("bytes", format!("{most}{} of payload", sealed.bytes)),
+        ("lanes", format!("{lanes}")),
+        (
+            "opens here",
+            if *opens {
+                "yes: whoever has the secret can also seal what opens here"
+            } else {
+                "no: what was sealed under it and is still stored is withheld"
+            }
+            .to_owned(),
+        ),
+    ];
+    out.line("exposed to whoever has its secret:")?;
+    for (what, value) in lines {
+        out.line(format_args!("  {what:<11} {value}"))?;
+    }
+    Ok(())
+}
