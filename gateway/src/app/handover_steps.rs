@@ -17,7 +17,7 @@ const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a failed take-back is tried again.
 const TAKE_BACK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A step of a hand-over that [`Gateway::attend`] has to act on.
+/// A step of a hand-over that [`Gateway::handle_handover`] has to act on.
 pub struct HandoverEvent(Event);
 
 enum Event {
