@@ -1,4 +1,4 @@
-//! `ReloadFuture` the configuration without touching a connection.
+//! Reads the configuration again without touching a connection.
 
 use std::sync::Arc;
 

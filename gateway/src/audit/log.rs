@@ -309,15 +309,15 @@ impl Log {
     /// The last signed checkpoint, to be kept elsewhere; `None` when it is closed.
     #[must_use]
     pub fn checkpoint(&self) -> Option<String> {
-        let signed = |writer: &Box<Writer>| checkpoint(&writer.tree).sign(&writer.signer);
-        self.0.as_ref().ok().map(signed)
+        let writer = self.0.as_ref().ok()?;
+        Some(checkpoint(&writer.tree).sign(&writer.signer))
     }
 
     /// How many lines are durable; `None` when it is closed.
     #[must_use]
     pub fn head(&self) -> Option<Head> {
-        let head = |writer: &Box<Writer>| Head::of(writer.signer.verifier(), writer.tree.size());
-        self.0.as_ref().ok().map(head)
+        let writer = self.0.as_ref().ok()?;
+        Some(Head::of(writer.signer.verifier(), writer.tree.size()))
     }
 
     fn writer(&mut self) -> Result<&mut Writer, WriteFailed> {

@@ -28,24 +28,15 @@ impl Text {
     }
 }
 
-impl From<&str> for Text {
-    fn from(text: &str) -> Self {
+impl<T: AsRef<str>> From<T> for Text {
+    fn from(text: T) -> Self {
+        let text = text.as_ref();
         if text.len() <= MAX_LEN {
             return Self(text.to_owned());
         }
         let end = text.floor_char_boundary(MAX_LEN);
         let (kept, rest) = text.split_at_checked(end).unwrap_or(("", text));
         Self(format!("{kept}… ({} left out)", Count(rest.len(), "byte")))
-    }
-}
-
-impl From<String> for Text {
-    fn from(text: String) -> Self {
-        if text.len() <= MAX_LEN {
-            Self(text)
-        } else {
-            Self::from(text.as_str())
-        }
     }
 }
 

@@ -31,13 +31,8 @@ pub enum LoadError {
         source: UnwrapFailed,
     },
     /// The content is not as keyway writes it.
-    #[error("{} is damaged: {what}; restore it from a backup", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: String,
-    },
+    #[error("{} is damaged: {what}; restore it from a backup", .0.display(), what = .1)]
+    Damaged(PathBuf, String),
     /// Well-formed, but not what was signed.
     #[error("the signature of {} does not fit its content: it was altered, or damaged; restore it from a backup, and find out who can write there", .0.display())]
     Signature(PathBuf),
@@ -51,14 +46,9 @@ pub enum LoadError {
         /// The id of this one.
         ours: String,
     },
-    /// `RecordText` by a later version.
-    #[error("{} has format {found}, this keyway reads up to {}: upgrade keyway", path.display(), super::json::FORMAT)]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its format.
-        found: u64,
-    },
+    /// Written by a later version.
+    #[error("{} has format {found}, this keyway reads up to {}: upgrade keyway", .0.display(), super::json::FORMAT, found = .1)]
+    Newer(PathBuf, u64),
     /// An older copy was put back.
     #[error("{} was rolled back: it has epoch {found}, but epoch {seen} was seen before; put the newest copy back (an old one may lack keys, and lists retired ones as active)", path.display())]
     RolledBack {
@@ -70,32 +60,17 @@ pub enum LoadError {
         seen: u64,
     },
     /// Another record of an epoch that was seen before.
-    #[error("{} was exchanged: it has epoch {epoch}, but is not the record of that epoch that was seen before; put the newest copy back, and find out who can write there", path.display())]
-    Exchanged {
-        /// The record.
-        path: PathBuf,
-        /// Its epoch.
-        epoch: u64,
-    },
+    #[error("{} was exchanged: it has epoch {epoch}, but is not the record of that epoch that was seen before; put the newest copy back, and find out who can write there", .0.display(), epoch = .1)]
+    Exchanged(PathBuf, u64),
     /// A record is gone.
-    #[error("{} is missing, but epoch {seen} of it was seen before; restore it from a backup", path.display())]
-    MissingRecord {
-        /// Where it belongs.
-        path: PathBuf,
-        /// The highest epoch seen.
-        seen: u64,
-    },
+    #[error("{} is missing, but epoch {seen} of it was seen before; restore it from a backup", .0.display(), seen = .1)]
+    MissingRecord(PathBuf, u64),
     /// `seen.json` is gone.
     #[error("{} is missing, so an old copy of the records could not be noticed; restore it from a backup", .0.display())]
     MissingSeen(PathBuf),
     /// A correctly signed record breaks a rule.
-    #[error("{} breaks a rule: {rule}; restore it from a backup and report this", path.display())]
-    Invalid {
-        /// The record.
-        path: PathBuf,
-        /// The rule.
-        rule: Invalid,
-    },
+    #[error("{} breaks a rule: {rule}; restore it from a backup and report this", .0.display(), rule = .1)]
+    Invalid(PathBuf, Invalid),
 }
 
 /// Why a catalogue was not created.
@@ -161,23 +136,11 @@ pub enum SetError {
 #[non_exhaustive]
 pub enum KeyError {
     /// No such version.
-    #[error("keyring {keyring} has no version {number}")]
-    Unknown {
-        /// Which keyring.
-        keyring: KeyringName,
-        /// Which version.
-        number: u32,
-    },
+    #[error("keyring {0} has no version {1}")]
+    Unknown(KeyringName, u32),
     /// Its secret is gone.
-    #[error(
-        "version {number} of keyring {keyring} is destroyed; nothing sealed under it can be opened"
-    )]
-    Destroyed {
-        /// Which keyring.
-        keyring: KeyringName,
-        /// Which version.
-        number: u32,
-    },
+    #[error("version {1} of keyring {0} is destroyed; nothing sealed under it can be opened")]
+    Destroyed(KeyringName, u32),
     /// The custodian did not unwrap it.
     #[error("version {number} of keyring {keyring}: {source}")]
     Unwrap {
@@ -190,14 +153,9 @@ pub enum KeyError {
     },
     /// The unwrapped secret does not fit the record's commitment.
     #[error(
-        "version {number} of keyring {keyring} unwraps to a secret that its record does not commit to; it is not used; restore the record from a backup"
+        "version {1} of keyring {0} unwraps to a secret that its record does not commit to; it is not used; restore the record from a backup"
     )]
-    Commitment {
-        /// Which keyring.
-        keyring: KeyringName,
-        /// Which version.
-        number: u32,
-    },
+    Commitment(KeyringName, u32),
 }
 
 /// Why a key version was not made, or its state not changed.
@@ -217,13 +175,8 @@ pub enum RotateError {
     #[error("the custodian does not unwrap what it has just wrapped: {0}")]
     Unwrap(#[from] UnwrapFailed),
     /// No such version.
-    #[error("keyring {keyring} has no version {number}")]
-    Unknown {
-        /// Which keyring.
-        keyring: KeyringName,
-        /// Which version.
-        number: u32,
-    },
+    #[error("keyring {0} has no version {1}")]
+    Unknown(KeyringName, u32),
     /// It cannot be activated from its state.
     #[error(
         "version {number} of keyring {keyring} is {state}, so it cannot be activated; rotate to a new version"
@@ -251,8 +204,8 @@ impl LoadError {
         matches!(
             self,
             Self::RolledBack { .. }
-                | Self::Exchanged { .. }
-                | Self::MissingRecord { .. }
+                | Self::Exchanged(..)
+                | Self::MissingRecord(..)
                 | Self::MissingSeen(_)
         )
     }
@@ -265,15 +218,15 @@ impl Faulty for LoadError {
             Self::Unwrap { source, .. } => source.fault(),
             Self::NotInitialised(_)
             | Self::NoSigningKey(_)
-            | Self::Damaged { .. }
+            | Self::Damaged(..)
             | Self::Signature(_)
             | Self::OtherCatalogue { .. }
-            | Self::Newer { .. }
+            | Self::Newer(..)
             | Self::RolledBack { .. }
-            | Self::Exchanged { .. }
-            | Self::MissingRecord { .. }
+            | Self::Exchanged(..)
+            | Self::MissingRecord(..)
             | Self::MissingSeen(_)
-            | Self::Invalid { .. } => Fault::OPERATOR,
+            | Self::Invalid(..) => Fault::OPERATOR,
         }
     }
 }
@@ -304,9 +257,7 @@ impl Faulty for KeyError {
     fn fault(&self) -> Fault {
         match self {
             Self::Unwrap { source, .. } => source.fault(),
-            Self::Unknown { .. } | Self::Destroyed { .. } | Self::Commitment { .. } => {
-                Fault::OPERATOR
-            }
+            Self::Unknown(..) | Self::Destroyed(..) | Self::Commitment(..) => Fault::OPERATOR,
         }
     }
 }
@@ -335,7 +286,7 @@ impl Faulty for RotateError {
             Self::Wrap(e) => e.fault(),
             Self::Unwrap(e) => e.fault(),
             Self::NoEntropy(_) => Fault::OPERATOR_LATER,
-            Self::Unknown { .. } | Self::NotReady { .. } | Self::NoNumber(_) | Self::Clock => {
+            Self::Unknown(..) | Self::NotReady { .. } | Self::NoNumber(_) | Self::Clock => {
                 Fault::OPERATOR
             }
         }

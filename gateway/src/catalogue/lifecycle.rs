@@ -308,8 +308,5 @@ impl Catalogue {
 }
 
 fn unknown(keyring: &KeyringName, number: u32) -> RotateError {
-    RotateError::Unknown {
-        keyring: keyring.clone(),
-        number,
-    }
+    RotateError::Unknown(keyring.clone(), number)
 }

@@ -134,10 +134,7 @@ impl Signer {
 
 pub(super) fn unreadable(path: &Path, why: Unreadable) -> LoadError {
     match why {
-        Unreadable::Newer(found) => LoadError::Newer {
-            path: path.to_owned(),
-            found,
-        },
+        Unreadable::Newer(found) => LoadError::Newer(path.to_owned(), found),
         Unreadable::Damaged(what) => damaged(path, &what),
     }
 }
@@ -154,10 +151,7 @@ fn unusable(path: &Path, why: SigningKeyUnusable) -> LoadError {
 }
 
 pub(super) fn damaged(path: &Path, what: &str) -> LoadError {
-    LoadError::Damaged {
-        path: path.to_owned(),
-        what: what.to_owned(),
-    }
+    LoadError::Damaged(path.to_owned(), what.to_owned())
 }
 
 /// The payload with its line end, and the last line without it.

@@ -62,7 +62,7 @@ fn compare_record(files: &dyn Files, state: &Path, audited: &RecordRef) -> Resul
     let path = state.join(RECORDS).join(format!("{keyring}.json"));
     let seen = audited.epoch;
     let Some(file) = read_if_present(files, &path)? else {
-        return Err(LoadError::MissingRecord { path, seen });
+        return Err(LoadError::MissingRecord(path, seen));
     };
     let mut documents = serde_json::Deserializer::from_slice(&file).into_iter::<Epoch>();
     let Some(Ok(Epoch { epoch })) = documents.next() else {
@@ -74,7 +74,7 @@ fn compare_record(files: &dyn Files, state: &Path, audited: &RecordRef) -> Resul
         return Err(LoadError::RolledBack { path, found, seen });
     }
     if epoch == seen && found != *audited {
-        return Err(LoadError::Exchanged { path, epoch });
+        return Err(LoadError::Exchanged(path, epoch));
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ impl VerifiedRecord {
         Self::written(record, file, Vec::new())
     }
 
-    /// `RecordText` by this process, and read back.
+    /// Written by this process, and read back.
     pub(super) const fn written(record: Record, file: Vec<u8>, ranges: Vec<Range<usize>>) -> Self {
         Self {
             record,

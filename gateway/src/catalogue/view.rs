@@ -114,10 +114,7 @@ impl View {
     pub fn version_key(&self, keyring: &KeyringName, number: u32) -> Result<VersionKey, KeyError> {
         let record = self.record(keyring);
         let version = record.and_then(|r| r.version(number));
-        let version = version.ok_or_else(|| KeyError::Unknown {
-            keyring: keyring.clone(),
-            number,
-        })?;
+        let version = version.ok_or_else(|| KeyError::Unknown(keyring.clone(), number))?;
         self.unwrap_version(keyring, version)
     }
 
@@ -237,7 +234,7 @@ impl View {
         for (keyring, epoch) in &seen {
             if !records.contains_key(keyring) {
                 let (path, seen) = (self.record_path(keyring), *epoch);
-                return Err(LoadError::MissingRecord { path, seen });
+                return Err(LoadError::MissingRecord(path, seen));
             }
         }
         Ok((records, seen))
@@ -264,7 +261,7 @@ impl View {
         let Some(file) = read_if_present(&*self.files, &path)? else {
             return match seen {
                 0 => Ok(None),
-                seen => Err(LoadError::MissingRecord { path, seen }),
+                seen => Err(LoadError::MissingRecord(path, seen)),
             };
         };
         let known = self.records.get(keyring);
@@ -281,7 +278,7 @@ impl View {
         }
         check_not_older(&record, seen, &path)?;
         if let Err(rule) = record.check() {
-            return Err(LoadError::Invalid { path, rule });
+            return Err(LoadError::Invalid(path, rule));
         }
         let found = VerifiedRecord::read(record, file);
         self.check_not_exchanged(&found, &path)?;
@@ -300,10 +297,7 @@ impl View {
         if is_known && is_audited {
             return Ok(());
         }
-        Err(LoadError::Exchanged {
-            path: path.to_owned(),
-            epoch: *epoch,
-        })
+        Err(LoadError::Exchanged(path.to_owned(), *epoch))
     }
 
     pub(super) fn record_path(&self, keyring: &KeyringName) -> PathBuf {
@@ -319,10 +313,7 @@ impl View {
         let wrapped = version
             .wrapped
             .as_ref()
-            .ok_or_else(|| KeyError::Destroyed {
-                keyring: keyring.clone(),
-                number,
-            })?;
+            .ok_or_else(|| KeyError::Destroyed(keyring.clone(), number))?;
         let context = context(keyring, number, &version.commitment.0);
         let root = self
             .custodian
@@ -336,10 +327,7 @@ impl View {
         if key.commitment() == version.commitment {
             return Ok(key);
         }
-        Err(KeyError::Commitment {
-            keyring: keyring.clone(),
-            number,
-        })
+        Err(KeyError::Commitment(keyring.clone(), number))
     }
 
     /// The keyrings that have a file. Hidden files are left-overs of a crash before the rename.

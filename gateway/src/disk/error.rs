@@ -19,37 +19,17 @@ pub enum Error {
     #[error("{} does not exist", .0.display())]
     Missing(PathBuf),
     /// The directory cannot be created.
-    #[error("cannot create the directory {}: {why}; choose another state directory", path.display())]
-    NotCreatable {
-        /// What was to be made.
-        path: PathBuf,
-        /// What is in the way.
-        why: String,
-    },
+    #[error("cannot create the directory {}: {why}; choose another state directory", .0.display(), why = .1)]
+    NotCreatable(PathBuf, String),
     /// The file system takes no writes.
-    #[error("cannot {action} {}: the file system is read-only; remount it writable, or choose another state directory", path.display())]
-    ReadOnly {
-        /// What was to be written.
-        path: PathBuf,
-        /// What failed.
-        action: Action,
-    },
+    #[error("cannot {action} {}: the file system is read-only; remount it writable, or choose another state directory", .0.display(), action = .1)]
+    ReadOnly(PathBuf, Action),
     /// No space, or no quota.
-    #[error("cannot {action} {}: no space left on the disk (or quota used up); free some and try again", path.display())]
-    Full {
-        /// What was to be written.
-        path: PathBuf,
-        /// What failed.
-        action: Action,
-    },
+    #[error("cannot {action} {}: no space left on the disk (or quota used up); free some and try again", .0.display(), action = .1)]
+    Full(PathBuf, Action),
     /// Permission denied.
-    #[error("cannot {action} {}: permission denied; run keyway as the owner of the state directory", path.display())]
-    Denied {
-        /// What was to be used.
-        path: PathBuf,
-        /// What failed.
-        action: Action,
-    },
+    #[error("cannot {action} {}: permission denied; run keyway as the owner of the state directory", .0.display(), action = .1)]
+    Denied(PathBuf, Action),
     /// Its mode lets others than the owner use it.
     #[error("{} has mode {found:04o}, at most {limit:04o} is allowed, because others could use it; remedy: chmod {limit:04o} '{}'", path.display(), path.display())]
     TooOpen {
@@ -77,13 +57,8 @@ pub enum Error {
     #[error("{} is not a {wanted}; put a real {wanted} there (no link, pipe or device)", .0.display(), wanted = .1)]
     NotRegular(PathBuf, &'static str),
     /// Larger than any file that keyway writes.
-    #[error("{} is larger than {limit} bytes, so keyway did not write it; restore it from a backup", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// The largest that is read.
-        limit: u64,
-    },
+    #[error("{} is larger than {MAX_LEN} bytes, so keyway did not write it; restore it from a backup", .0.display())]
+    TooLarge(PathBuf),
     /// The file exists and is not overwritten.
     #[error("{} exists already and is not overwritten; choose another state directory, or move it away if you are sure", .0.display())]
     Exists(PathBuf),
@@ -141,15 +116,10 @@ impl Error {
         let path = path.to_owned();
         match source.kind() {
             io::ErrorKind::NotFound => Self::Missing(path),
-            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path, action },
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Self::Full { path, action }
-            }
-            io::ErrorKind::PermissionDenied => Self::Denied { path, action },
-            io::ErrorKind::FileTooLarge if action == Action::Read => Self::TooLarge {
-                path,
-                limit: MAX_LEN,
-            },
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly(path, action),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full(path, action),
+            io::ErrorKind::PermissionDenied => Self::Denied(path, action),
+            io::ErrorKind::FileTooLarge if action == Action::Read => Self::TooLarge(path),
             io::ErrorKind::AlreadyExists => Self::Exists(path),
             // `ELOOP`: a link that `O_NOFOLLOW` did not follow.
             _ if source.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
@@ -173,18 +143,17 @@ impl Error {
 impl Faulty for Error {
     fn fault(&self) -> Fault {
         match self {
-            Self::Full { .. }
-            | Self::ReadOnly { .. }
-            | Self::Locked { .. }
-            | Self::Other { .. } => Fault::OPERATOR_LATER,
+            Self::Full(..) | Self::ReadOnly(..) | Self::Locked { .. } | Self::Other { .. } => {
+                Fault::OPERATOR_LATER
+            }
             Self::Missing(_)
-            | Self::NotCreatable { .. }
-            | Self::Denied { .. }
+            | Self::NotCreatable(..)
+            | Self::Denied(..)
             | Self::TooOpen { .. }
             | Self::NotOurs { .. }
             | Self::Foreign(_)
             | Self::NotRegular(..)
-            | Self::TooLarge { .. }
+            | Self::TooLarge(_)
             | Self::Exists(_) => Fault::OPERATOR,
         }
     }

@@ -218,10 +218,7 @@ fn make_private(path: &Path) -> Result<(), Error> {
     reason = "the system's enum has forty variants and grows"
 )]
 fn uncreatable(path: &Path, source: io::Error) -> Error {
-    let place = |why: String| Error::NotCreatable {
-        path: path.to_owned(),
-        why,
-    };
+    let place = |why: String| Error::NotCreatable(path.to_owned(), why);
     match source.kind() {
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
             let mut parents = path.ancestors().skip(1);

@@ -152,10 +152,8 @@ impl Intersection {
         let rest: Vec<_> = rest.collect();
         if rest.last() == Some(&Token::Tail) {
             self.tail = vec![Token::Tail];
-            self.rest = Some(rest);
-        } else {
-            self.rest = Some(rest);
         }
+        self.rest = Some(rest);
     }
 
     fn bound(&self, number: usize) -> Option<&Token> {

@@ -86,10 +86,7 @@ fn parse(path: &Path, json: &[u8]) -> Result<Parameters, OpenError> {
     let not_json = |e: serde_json::Error| damaged(path, &e.to_string());
     let Probe { format } = crate::strict_json::from_slice(json).map_err(not_json)?;
     if format > FORMAT {
-        return Err(OpenError::Newer {
-            path: path.to_owned(),
-            found: format,
-        });
+        return Err(OpenError::Newer(path.to_owned(), format));
     }
     let parameters: Parameters = crate::strict_json::from_slice(json).map_err(not_json)?;
     let asked = (parameters.memory_kib, parameters.passes, parameters.lanes);
@@ -153,8 +150,5 @@ fn derive(
 }
 
 fn damaged(path: &Path, what: &str) -> OpenError {
-    OpenError::Damaged {
-        path: path.to_owned(),
-        what: what.to_owned(),
-    }
+    OpenError::Damaged(path.to_owned(), what.to_owned())
 }

@@ -47,21 +47,11 @@ pub enum OpenError {
     #[error(transparent)]
     Disk(#[from] disk::Error),
     /// The content is not as keyway writes it.
-    #[error("{} is damaged: {what}; restore it from a backup", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: String,
-    },
+    #[error("{} is damaged: {what}; restore it from a backup", .0.display(), what = .1)]
+    Damaged(PathBuf, String),
     /// Written by a later version.
-    #[error("{} has format {found}, this keyway reads up to 1: upgrade keyway", path.display())]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its format.
-        found: u64,
-    },
+    #[error("{} has format {found}, this keyway reads up to 1: upgrade keyway", .0.display(), found = .1)]
+    Newer(PathBuf, u64),
     /// No passphrase was given.
     #[error("{} asks for a passphrase; give it with --passphrase-file or --passphrase-fd", .0.display())]
     PassphraseNeeded(PathBuf),
@@ -100,8 +90,8 @@ impl Faulty for OpenError {
             Self::Derivation(_) => Fault::OPERATOR_LATER,
             Self::Missing(_) | Self::WrongPassphrase(_) => Fault::CUSTODIAN,
             Self::Both { .. }
-            | Self::Damaged { .. }
-            | Self::Newer { .. }
+            | Self::Damaged(..)
+            | Self::Newer(..)
             | Self::PassphraseNeeded(_)
             | Self::PassphraseUnneeded(_) => Fault::OPERATOR,
         }

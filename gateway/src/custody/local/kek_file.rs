@@ -28,10 +28,7 @@ pub(super) fn write(secret: &Secret) -> Zeroizing<String> {
 }
 
 pub(super) fn parse(path: &Path, text: &[u8]) -> Result<Secret, OpenError> {
-    let damaged = |what: &str| OpenError::Damaged {
-        path: path.to_owned(),
-        what: what.to_owned(),
-    };
+    let damaged = |what: &str| OpenError::Damaged(path.to_owned(), what.to_owned());
     let text = std::str::from_utf8(text).map_err(|_invalid| damaged("it is not text"))?;
     let (format, value) = text
         .trim_ascii()
@@ -40,10 +37,7 @@ pub(super) fn parse(path: &Path, text: &[u8]) -> Result<Secret, OpenError> {
         .ok_or_else(|| damaged("it does not start with `keyway-kek-1:`"))?;
     if format != FORMAT {
         return Err(match format.parse() {
-            Ok(found) => OpenError::Newer {
-                path: path.to_owned(),
-                found,
-            },
+            Ok(found) => OpenError::Newer(path.to_owned(), found),
             Err(_) => damaged("it does not start with `keyway-kek-1:`"),
         });
     }

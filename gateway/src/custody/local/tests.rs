@@ -155,13 +155,13 @@ fn later_formats_ask_for_an_upgrade() {
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replace("kek-1", "kek-7")).unwrap();
     let e = error(open(lock.dir(), None));
-    assert!(matches!(e, OpenError::Newer { found: 7, .. }), "{e}");
+    assert!(matches!(e, OpenError::Newer(_, 7)), "{e}");
     std::fs::remove_file(&path).unwrap();
     let path = lock.dir().join(KEK_PARAMETERS);
     std::fs::write(&path, r#"{"format": 2, "scrypt": true}"#).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     let e = error(open(lock.dir(), Some(&passphrase(WORDS))));
-    assert!(matches!(e, OpenError::Newer { found: 2, .. }), "{e}");
+    assert!(matches!(e, OpenError::Newer(_, 2)), "{e}");
 }
 
 #[test]
