@@ -13,9 +13,8 @@ use super::admin_client::refused;
 use super::args::{Keys, KeysCommand, KeysWhy, VersionSelector};
 use super::failure::Failure;
 use super::output::{Output, table};
-use super::runtime::block_on;
 use super::target::Target;
-use super::{load, order, revoke};
+use super::{exposure, load};
 
 /// A key version in JSON.
 #[derive(Serialize)]

@@ -30,7 +30,7 @@ impl Deployment {
         findings: &mut Vec<Finding>,
     ) -> Self {
         let clock = Clock::system();
-        let key = checked.proxy_seed.as_ref().map(Key::read).transpose();
+        let key = checked.proxy_seed.as_deref().map(Key::read).transpose();
         let key = key.unwrap_or_else(|error| {
             findings.push(Finding::of_error("proxy-key", &error));
             None
