@@ -97,13 +97,9 @@ impl ByteSemaphore {
         let _waits = Waiting::new(peer_wait.holders);
         let _watched = (peer_wait.held != Held::default())
             .then(|| Revocable::new(peer_wait, WaitsFor::Memory));
-        loop {
+        let lent = loop {
             if let Some(lent) = queued.take() {
-                peer_wait.holder.served();
-                if lent.overdraws() {
-                    peer_wait.holder.reset_pace();
-                }
-                return Ok(lent);
+                break lent;
             }
             let call = (self.kind, self.wanted());
             peer_wait.holders.revoke_slow(call, peer_wait.holder);
@@ -113,7 +109,12 @@ impl ByteSemaphore {
                 () = queued.waiter.wake.notified() => {}
                 () = sleep(CHECK_EVERY) => {}
             }
+        };
+        peer_wait.holder.served();
+        if lent.overdraws() {
+            peer_wait.holder.reset_pace();
         }
+        Ok(lent)
     }
 
     fn acquire_now(&self, bytes: usize, overdraws: Overdraws) -> BytePermit<'_> {

@@ -199,21 +199,18 @@ fn violations_inside(source: &Path, graph: &Graph) -> Vec<String> {
                 .into_owned();
             ranks.get(&name).map(|rank| (name, *rank))
         };
-        let uses = graph
-            .uses
-            .iter()
-            .filter_map(|(file, uses)| Some((child(file)?, uses)));
-        let pairs = uses.flat_map(|(from, uses)| {
-            let targets = uses.iter().filter_map(|file| child(file));
-            targets
-                .map(move |to| (from.clone(), to))
-                .collect::<Vec<_>>()
-        });
-        let broken = pairs.filter(|((from, rank), (to, other))| from != to && other >= rank);
-        let broken = broken.map(|((from, rank), (to, other))| {
-            format!("{shown}: {from} (rank {rank}) uses {to} (rank {other})")
-        });
-        found.extend(broken.collect::<BTreeSet<_>>());
+        let mut broken = BTreeSet::new();
+        for (file, uses) in &graph.uses {
+            let Some((from, rank)) = child(file) else {
+                continue;
+            };
+            let higher = uses.iter().filter_map(|file| child(file));
+            let higher = higher.filter(|(to, other)| *to != from && *other >= rank);
+            broken.extend(higher.map(|(to, other)| {
+                format!("{shown}: {from} (rank {rank}) uses {to} (rank {other})")
+            }));
+        }
+        found.extend(broken);
     }
     found
 }

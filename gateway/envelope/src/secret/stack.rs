@@ -19,8 +19,10 @@ const THREAD_MARGIN: usize = 64 * 1024;
 /// Does the work on a thread of its own and wipes its stack. Takes some 40 µs: not for the message path.
 ///
 /// If no thread can be started, the work is done on this one, and the stack is wiped too.
+///
+/// # Panics
+/// When the work does.
 #[expect(
-    clippy::missing_panics_doc,
     clippy::expect_used,
     reason = "a panic of the work has gone on already"
 )]

@@ -455,7 +455,7 @@ fn closed_keyrings_follow_the_snapshot_and_the_client() {
     };
     let planner = snapshot("user:planner", 1);
     let [a, b] = ["a", "b"].map(|name| planner.policy().by_name(name).unwrap());
-    let now = Instant::now();
+    let now = Clock::system().instant();
     let mut identity = silent();
     identity.refresh(&planner, now);
     let denied = &identity.deliver_denied;
