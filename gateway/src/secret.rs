@@ -10,10 +10,6 @@ pub use keyway_envelope::secret::{on_wiped_thread, with_wiped_stack};
 pub(crate) mod memory;
 #[cfg(test)]
 #[path = "../envelope/src/secret/stack.rs"]
-#[expect(
-    unfulfilled_lint_expectations,
-    reason = "clippy takes the file for a test here"
-)]
 mod stack;
 #[cfg(test)]
 pub use stack::{on_wiped_thread, with_wiped_stack};

@@ -6,6 +6,7 @@ use crate::config::GatewayConfig;
 use crate::rotation::{Exposure, KeyringStatus, OfflineKeyring, OrderError, report};
 
 use super::admin_client::refused;
+use super::args::CommonOptions;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::load;
@@ -16,11 +17,11 @@ use super::target::{SelectedVersion, Target};
 /// `keyway revoke --dry-run`
 pub(super) fn show(
     (target, selected): (&Target, &SelectedVersion<'_>),
-    json: bool,
+    common: &CommonOptions,
     out: &mut Output,
 ) -> Result<(), Failure> {
     let exposure = exposure(target, selected)?;
-    if json {
+    if common.json {
         return Ok(out.json(&exposure)?);
     }
     print_exposure(&exposure, out)?;

@@ -41,7 +41,7 @@ pub(super) fn revoke(args: &Revoke, out: &mut Output) -> Result<(), Failure> {
     let target = Target::of(&args.common.options)?;
     let selected = target.select(&args.which)?;
     if args.dry_run {
-        return exposure::show((&target, &selected), args.common.json, out);
+        return exposure::show((&target, &selected), &args.common, out);
     }
     let why = args.why.clone().unwrap_or_default();
     require_reason(&why)?;
@@ -121,7 +121,7 @@ fn give(
         Some(report) => (report, ExecutedBy::Gateway),
         None => (carry_out(target, order)?, ExecutedBy::Command),
     };
-    print(&report, (version, by), common.json, out)
+    print(&report, (version, by), common, out)
 }
 
 /// Carries the order out under the lock of the state directory.

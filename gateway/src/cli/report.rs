@@ -6,6 +6,7 @@ use crate::operations::{Report, Revoked};
 use crate::rotation::report::Time;
 use crate::rotation::{Exposure, KeyringStatus, Rehearsal, Rotated, VersionStatus};
 
+use super::args::CommonOptions;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
@@ -30,12 +31,12 @@ struct DrillReport<'a> {
 pub(super) fn print(
     report: &Report,
     (version, by): (Option<&str>, ExecutedBy),
-    json: bool,
+    common: &CommonOptions,
     out: &mut Output,
 ) -> Result<(), Failure> {
     match report {
-        Report::Rehearsed(parts) => return rehearsed(parts, json, out),
-        _ if json => out.json(report)?,
+        Report::Rehearsed(parts) => return rehearsed(parts, common, out),
+        _ if common.json => out.json(report)?,
         Report::Rotated(switch) => rotated(switch, by, out)?,
         Report::Revoked(report) => revoked(report, by, out)?,
         Report::Changed(keyring) => changed(keyring, (version, by), out)?,
@@ -121,12 +122,12 @@ fn changed(
     Ok(())
 }
 
-fn rehearsed(parts: &[Rehearsal], json: bool, out: &mut Output) -> Result<(), Failure> {
+fn rehearsed(parts: &[Rehearsal], common: &CommonOptions, out: &mut Output) -> Result<(), Failure> {
     let passed = parts.iter().all(|part| part.failed.is_none());
-    if json {
+    if common.json {
         out.json(&DrillReport { passed, parts })?;
     }
-    for part in parts.iter().filter(|_part| !json) {
+    for part in parts.iter().filter(|_part| !common.json) {
         let took = std::time::Duration::from_micros(part.microseconds);
         match &part.failed {
             None => out.line(format_args!("ok      {}, {took:?}", part.what))?,

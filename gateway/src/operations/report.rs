@@ -16,7 +16,7 @@ pub enum Report {
     /// The version is revoked.
     Revoked(Revoked),
     /// The keyring as it is now.
-    Changed(KeyringStatus),
+    Changed(Box<KeyringStatus>),
 }
 
 /// What the gateway is and how it is.

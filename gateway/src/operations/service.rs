@@ -51,6 +51,10 @@ impl Operations {
     ///
     /// # Errors
     /// [`Error`]. After an error of a revocation nothing is sealed under the version either, if there is one.
+    #[expect(
+        clippy::large_stack_frames,
+        reason = "one arm for each order; each of their futures is on the heap"
+    )]
     pub async fn carry_out(&self, order: Order) -> Result<Report, Error> {
         match order {
             Order::Rotate(keyring, asked) => {
@@ -62,7 +66,7 @@ impl Operations {
             Order::Abort(keyring, asked) => {
                 let reason = self.reason(Trigger::Manual, asked.why)?;
                 let order = self.rotation.order(&keyring, VersionOrder::Abort, reason);
-                Ok(Report::Changed(Box::pin(order).await?))
+                Ok(Report::Changed(Box::new(Box::pin(order).await?)))
             }
             Order::Suspend(which, asked) => {
                 let change = (Action::Suspend, VersionOrder::Suspend);
@@ -183,7 +187,7 @@ impl Operations {
         let named = (keyring.as_str(), Some(version.as_str()));
         let number = self.number(named, (what, &reason)).await?;
         let status = self.rotation.order(keyring, order(number), reason).await?;
-        Ok(Report::Changed(status))
+        Ok(Report::Changed(Box::new(status)))
     }
 
     async fn destroy(
@@ -200,7 +204,7 @@ impl Operations {
         };
         let which = VersionRef { keyring, number };
         let status = self.rotation.destroy(which, wish, reason).await?;
-        Ok(Report::Changed(status))
+        Ok(Report::Changed(Box::new(status)))
     }
 
     /// The number of the version that an order names. A refusal is recorded in the audit log.

@@ -18,6 +18,10 @@ pub mod external;
 mod offline;
 pub mod protection;
 pub mod reason;
+#[expect(
+    clippy::large_stack_frames,
+    reason = "schemas are derived once, for the OpenAPI document"
+)]
 pub mod report;
 pub mod terms;
 

@@ -19,13 +19,6 @@ const THREAD_MARGIN: usize = 64 * 1024;
 /// Does the work on a thread of its own and wipes its stack. Takes some 40 µs: not for the message path.
 ///
 /// If no thread can be started, the work is done on this one, and the stack is wiped too.
-///
-/// # Panics
-/// When the work does.
-#[expect(
-    clippy::expect_used,
-    reason = "a panic of the work has gone on already"
-)]
 pub fn on_wiped_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     #[cfg(test)]
     if super::memory::memory_scans_skipped() {
@@ -43,7 +36,8 @@ pub fn on_wiped_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
         drop(thread.spawn_scoped(scope, &mut once));
     });
     once();
-    done.expect("the work is done, there or here")
+    // The work is done, there or here; a panic of it has gone on already.
+    done.unwrap_or_else(|| std::process::abort())
 }
 
 /// Does the work and wipes `DEPTH` bytes of stack below here. `DEPTH` must leave a quarter unused, which every unit test checks.
