@@ -128,8 +128,7 @@ pub(super) struct Driver {
 /// A keyring and its engine.
 struct ManagedKeyring {
     keyring: KeyringName,
-    /// `None` only within [`Driver::decide`].
-    engine: Option<KeyringState>,
+    engine: KeyringState,
     size: ReservationSize,
     /// Why no more of the budget could be reserved, when that was tried last.
     reserve_failure: Option<String>,
@@ -297,7 +296,7 @@ impl Driver {
                 self.keyrings.push(ManagedKeyring {
                     meters: measure::handles(&keyring),
                     keyring,
-                    engine: Some(engine),
+                    engine,
                     size: ReservationSize::default(),
                     reserve_failure: None,
                     stopped: None,
@@ -389,15 +388,10 @@ impl Driver {
 
     fn decide(&mut self, index: usize, event: Event) -> Vec<Action> {
         let now = self.now();
-        let Some(managed) = self.keyrings.get_mut(index) else {
-            return Vec::new();
-        };
-        let Some(engine) = managed.engine.take() else {
-            return Vec::new();
-        };
-        let (engine, actions) = engine::decide(engine, now, event);
-        managed.engine = Some(engine);
-        actions
+        let managed = self.keyrings.get_mut(index);
+        managed.map_or_else(Vec::new, |managed| {
+            engine::decide(&mut managed.engine, now, event)
+        })
     }
 
     /// Everything that opens, and what seals, as the catalogue has it now. What cannot be loaded is tried again.
@@ -417,18 +411,9 @@ impl Driver {
     /// A gateway that can seal nothing at all does not start. One keyring that cannot seal keeps no other from being served, and
     /// nobody from giving orders on the state directory.
     fn check_active(&self) -> Result<(), StartError> {
-        let idle = |managed: &&ManagedKeyring| {
-            let engine = managed.engine.as_ref();
-            engine.is_some_and(|engine| engine.active().is_none())
-        };
+        let idle = |managed: &&ManagedKeyring| managed.engine.active().is_none();
         let idle: Vec<_> = self.keyrings.iter().filter(idle).collect();
-        let failure = |managed: &ManagedKeyring| {
-            managed
-                .engine
-                .as_ref()
-                .and_then(KeyringState::failure)
-                .cloned()
-        };
+        let failure = |managed: &ManagedKeyring| managed.engine.failure().cloned();
         for managed in &idle {
             let error = failure(managed)
                 .map(|failure| failure.text)
@@ -453,7 +438,7 @@ impl Driver {
 
     fn engine(&self, index: usize) -> Option<(&KeyringName, &KeyringState)> {
         let managed = self.keyrings.get(index)?;
-        Some((&managed.keyring, managed.engine.as_ref()?))
+        Some((&managed.keyring, &managed.engine))
     }
 
     fn versions(&self, keyring: &KeyringName) -> Vec<VersionView> {

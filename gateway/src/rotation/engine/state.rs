@@ -11,9 +11,9 @@ use crate::fault::Fault;
 use crate::rotation::reason::Reason;
 use crate::rotation::terms::Terms;
 
-use super::Step;
 use super::order::{Order, OrderRequest, Refused};
 use super::spacing::RotationSpacing;
+use super::step::Step;
 use super::usage::Usage;
 use super::version::{Member, Now, VersionView, later};
 
