@@ -12,6 +12,19 @@ use super::OrderError;
 use super::engine::{KeyringState, Now, Outlook};
 use super::terms::{Retain, Terms};
 
+/// The outcome of a rotation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotated {
+    /// The keyring.
+    pub keyring: KeyringName,
+    /// The label of the version that sealed until now.
+    pub from: Option<String>,
+    /// The label of the version that seals from now on.
+    pub to: String,
+    /// Its kid.
+    pub kid: Kid,
+}
+
 /// Every keyring, and the faults of catalogue and audit log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overview {

@@ -44,7 +44,7 @@ mod usage;
 mod version;
 
 pub use event::Event;
-pub use order::{Order, OrderRequest, Refused};
+pub use order::{DestroyRequest, Order, OrderRequest, Refused};
 pub use state::{DestroyCheck, Failure, KeyringState, Outlook, RetentionVerdict, RotationStage};
 pub use step::{Action, Step, state_diagram, transition_label};
 pub use usage::LimitHeadroom;

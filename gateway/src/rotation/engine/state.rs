@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::audit::Trigger;
 use crate::catalogue::State;
-use crate::fault::Fault;
+use crate::fault::{Fault, Faulty};
 use crate::rotation::reason::Reason;
 use crate::rotation::terms::Terms;
 
@@ -84,6 +84,17 @@ pub struct Failure {
     pub text: String,
     /// Who must act.
     pub fault: Fault,
+}
+
+impl Failure {
+    /// Of an error.
+    #[must_use]
+    pub fn of(error: &impl Faulty) -> Self {
+        Self {
+            text: error.to_string(),
+            fault: error.fault(),
+        }
+    }
 }
 
 /// Whether stored messages may need a version.

@@ -44,11 +44,7 @@ fn hold_counts_from_the_overlap_over_a_restart_and_a_reload_changes_it_at_once()
     };
     let mut world = replaced(terms.clone());
     world.pass(12 * HOUR);
-    world.state = KeyringState::new(
-        terms.clone(),
-        world.versions.clone(),
-        [me()].into(),
-    );
+    world.state = KeyringState::new(terms.clone(), world.versions.clone(), [me()].into());
     world.pass(11 * HOUR);
     assert_eq!(world.states()[0], Archived);
     let longer = Terms {
@@ -108,11 +104,7 @@ fn person_cannot_approve_of_what_they_have_asked_for() {
     world.ask_as(Order::Approve(1), Uid(1)).unwrap();
     assert_eq!(world.states()[0], Archived);
     // A restart forgets neither the request nor who made it.
-    world.state = KeyringState::new(
-        approved(),
-        world.versions.clone(),
-        [me()].into(),
-    );
+    world.state = KeyringState::new(approved(), world.versions.clone(), [me()].into());
     world.ask_as(Order::Approve(1), Uid(1)).unwrap();
     assert_eq!(world.states()[0], Archived);
     world.ask_as(Order::Approve(1), Uid(2)).unwrap();

@@ -93,11 +93,7 @@ fn restart_forgets_no_rotation() {
     rush(&mut world, 4);
     world.pass(SECOND);
     let restart = |world: &mut World| {
-        world.state = KeyringState::new(
-            terms(),
-            world.versions.clone(),
-            [me()].into(),
-        );
+        world.state = KeyringState::new(terms(), world.versions.clone(), [me()].into());
         world.now.elapsed = Duration::ZERO;
         world.activated = None;
         world.tick();
@@ -116,11 +112,7 @@ fn restart_forgets_no_rotation() {
 fn clock_that_goes_back_before_a_restart_holds_nothing_up() {
     let mut world = World::started(terms());
     world.now.wall = Timestamp::from_second(1_000_000_000).unwrap();
-    world.state = KeyringState::new(
-        terms(),
-        world.versions.clone(),
-        [me()].into(),
-    );
+    world.state = KeyringState::new(terms(), world.versions.clone(), [me()].into());
     world.ask(Order::Rotate).unwrap();
     assert_eq!(world.states(), [DecryptOnly, Active]);
 }

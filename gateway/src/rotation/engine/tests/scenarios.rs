@@ -190,11 +190,7 @@ fn a_start_goes_on_from_any_step() {
         successor.number = 2;
         successor.state = state;
         world.versions.push(successor);
-        world.state = KeyringState::new(
-            terms(),
-            world.versions.clone(),
-            [me()].into(),
-        );
+        world.state = KeyringState::new(terms(), world.versions.clone(), [me()].into());
         world.tick();
         assert_eq!(world.steps(), steps);
         assert_eq!(world.states(), [DecryptOnly, Active]);
@@ -209,11 +205,7 @@ fn successor_of_a_suite_no_longer_configured_is_discarded() {
     successor.state = Ready;
     successor.suite = Suite::Aes256GcmSiv;
     world.versions.push(successor);
-    world.state = KeyringState::new(
-        terms(),
-        world.versions.clone(),
-        [me()].into(),
-    );
+    world.state = KeyringState::new(terms(), world.versions.clone(), [me()].into());
     world.tick();
     assert_eq!(world.states(), [DecryptOnly, Destroyed, Active]);
 }
