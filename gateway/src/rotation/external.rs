@@ -8,12 +8,15 @@ use crate::retention::{JetStream, RetentionAnswer, RetentionQuestion};
 
 use super::engine::Member;
 
+/// An answer that comes later.
+pub type PendingAnswer = Pin<Box<dyn Future<Output = RetentionAnswer> + Send>>;
+
 /// The answer to what is stored under a key version, or a future of it.
 pub enum Inspection {
     /// Known at once.
     Answered(RetentionAnswer),
     /// JetStream is asked; the answer comes within a bounded time.
-    Later(Pin<Box<dyn Future<Output = RetentionAnswer> + Send>>),
+    Later(PendingAnswer),
 }
 
 /// Finds out what is stored under a key version.

@@ -7,28 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::audit::Fact;
 use crate::catalogue::{ClockChange, View};
-use crate::clock::{Clock, StepDetector};
 use crate::policy::{KeyringName, Plaintext, Policy};
 use crate::rotation::engine::VersionView;
 
-use super::Driver;
+use super::shared::Shared;
 
 /// How often the catalogue's own time is stored: a reboot of the host loses no more than this.
 const KEEP: Duration = Duration::from_secs(60);
-
-pub(super) struct Clocks {
-    steps: StepDetector,
-    kept: Option<Instant>,
-}
-
-impl Clocks {
-    pub(super) fn new(clock: &Clock) -> Self {
-        Self {
-            steps: StepDetector::new(clock),
-            kept: None,
-        }
-    }
-}
 
 /// Keyrings that accept plaintext until a date that has passed, by the wall clock now or as recorded earlier.
 pub(super) fn passed(
@@ -48,7 +33,7 @@ pub(super) fn passed(
     over.collect()
 }
 
-impl Driver {
+impl Shared {
     /// Resumes the catalogue's own time, and caps times of records that lie in the future.
     pub(super) fn start_clock(&mut self) {
         match self.catalogue.start_clock(&self.clock) {
@@ -71,7 +56,7 @@ impl Driver {
 
     /// Reports a change of the wall clock to log and audit log, before anything is written with the new time.
     pub(super) fn check_wall_clock(&mut self) {
-        if let Some(step) = self.clocks.steps.look(&self.clock) {
+        if let Some(step) = self.clock_steps.look(&self.clock) {
             self.was_set(step);
             self.keep_time();
         }
@@ -86,14 +71,14 @@ impl Driver {
         }
         let now = self.clock.instant();
         let due = |kept: Instant| now.saturating_duration_since(kept) >= KEEP;
-        if self.clocks.kept.is_none_or(due) {
+        if self.time_kept.is_none_or(due) {
             self.keep_time();
         }
     }
 
     /// Stores the catalogue's own time. If that fails, durations end later after a reboot, never earlier.
     pub(super) fn keep_time(&mut self) {
-        self.clocks.kept = Some(self.clock.instant());
+        self.time_kept = Some(self.clock.instant());
         self.catalogue.set_audit_head(self.journal.head());
         if let Err(error) = self.catalogue.save_clock(&self.clock) {
             tracing::warn!(%error, "how far time has come cannot be written down; tried again in a minute");

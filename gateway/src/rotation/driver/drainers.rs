@@ -8,14 +8,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-use crate::catalogue::{RotateError, State};
 use crate::envelope::{Kid, Volume};
 use crate::rotation::drain::{DrainLink, DrainMessage};
-use crate::rotation::engine::{Event, LimitHeadroom, Step};
 
-use super::Driver;
-use super::loaded::LoadedVersion;
-use super::reserve::{LEAST, fair};
+use super::loaded::Loaded;
 
 /// How many seconds a draining process has to confirm that it has stopped sealing under a version. One that does not is killed:
 /// if it woke up later it would seal under a version that does not seal by its record.
@@ -104,7 +100,7 @@ impl Drainers {
     }
 
     /// The messages of all of them; those that have ended are removed.
-    fn receive_all(&mut self) -> Vec<(usize, DrainMessage)> {
+    pub(super) fn receive_all(&mut self) -> Vec<(usize, DrainMessage)> {
         let mut heard = Vec::new();
         let Self { present, ended } = self;
         present.retain(|drainer| {
@@ -125,7 +121,7 @@ impl Drainers {
         }
     }
 
-    fn send_to(&self, name: usize, message: DrainMessage) {
+    pub(super) fn send_to(&self, name: usize, message: DrainMessage) {
         if let Some(drainer) = self.present.iter().find(|drainer| drainer.name == name) {
             drainer.send(message);
         }
@@ -164,7 +160,7 @@ impl Drainers {
             .filter_map(move |drainer| drainer.parts.get(&kid))
     }
 
-    fn lent(&mut self, name: usize, kid: Kid, part: Volume) {
+    pub(super) fn lent(&mut self, name: usize, kid: Kid, part: Volume) {
         if let Some(drainer) = self.named(name) {
             let known = drainer.parts.entry(kid).or_default();
             known.known = known.known.plus(part);
@@ -173,7 +169,7 @@ impl Drainers {
     }
 
     /// Takes a report of unused budget.
-    fn note(&mut self, name: usize, kid: Kid, unused: Volume) {
+    pub(super) fn note(&mut self, name: usize, kid: Kid, unused: Volume) {
         if let Some(drainer) = self.named(name) {
             let known = unused;
             let part = drainer.parts.entry(kid);
@@ -192,6 +188,42 @@ impl Drainers {
 
     fn named(&mut self, name: usize) -> Option<&mut Drainer> {
         self.present.iter_mut().find(|drainer| drainer.name == name)
+    }
+
+    /// Stops draining processes from sealing under a version, before its record says so. Their requests wait meanwhile.
+    pub(super) fn stop_and_wait(&mut self, kid: Kid, loaded: &mut Loaded) {
+        let mut later = Vec::new();
+        self.stop(kid);
+        while self.awaits_confirmation() {
+            if !self.wait() {
+                self.kill();
+            }
+            let heard = self.receive_all();
+            let has = |message: &DrainMessage| matches!(message, DrainMessage::Stopped(stopped, _) if *stopped == kid);
+            for (name, _said) in heard.iter().filter(|(_name, message)| has(message)) {
+                self.has_stopped(*name);
+            }
+            later.extend(heard);
+        }
+        for (name, message) in later {
+            if let DrainMessage::Stopped(stopped, unused) = message {
+                self.returned(name, (stopped, unused), loaded);
+            } else if let DrainMessage::NeedBudget(wanted, _) = message {
+                // It repeats the request once the record says what seals.
+                self.send_to(name, DrainMessage::Granted(wanted, Volume::default()));
+            }
+        }
+    }
+
+    /// A process seals no more under a version, and gives back what is unused.
+    pub(super) fn returned(
+        &mut self,
+        name: usize,
+        (kid, unused): (Kid, Volume),
+        loaded: &mut Loaded,
+    ) {
+        let sealed = self.forget(name, kid, unused);
+        loaded.returned(kid, unused, sealed);
     }
 
     fn awaits_confirmation(&self) -> bool {
@@ -258,144 +290,5 @@ impl Drainer {
         if let Err(error) = self.link.send(message) {
             tracing::debug!(%error, "a process that drains has ended, or does not listen");
         }
-    }
-}
-
-impl Driver {
-    pub(super) fn handle_drainers(&mut self) {
-        for (name, message) in self.drainers.receive_all() {
-            self.handle(name, message);
-        }
-    }
-
-    fn handle(&mut self, name: usize, message: DrainMessage) {
-        match message {
-            DrainMessage::NeedBudget(kid, wish) => {
-                let part = self.lend(kid, wish);
-                self.drainers.lent(name, kid, part);
-                self.drainers
-                    .send_to(name, DrainMessage::Granted(kid, part));
-            }
-            DrainMessage::Unused(kid, unused) => self.drainers.note(name, kid, unused),
-            DrainMessage::Stopped(kid, unused) => self.returned(name, (kid, unused)),
-            DrainMessage::Granted(..)
-            | DrainMessage::Stop(_)
-            | DrainMessage::Halted(_)
-            | DrainMessage::Restored(_)
-            | DrainMessage::CatalogueChanged
-            | DrainMessage::Policy(_) => {}
-        }
-    }
-
-    /// Stops draining processes from sealing under a version, before its record says so. Their requests wait meanwhile.
-    pub(super) fn stop_drainers(&mut self, index: usize, step: &Step) {
-        let Some(kid) = self.stops(index, step) else {
-            return;
-        };
-        let mut later = Vec::new();
-        self.drainers.stop(kid);
-        while self.drainers.awaits_confirmation() {
-            if !self.drainers.wait() {
-                self.drainers.kill();
-            }
-            let heard = self.drainers.receive_all();
-            let has = |message: &DrainMessage| matches!(message, DrainMessage::Stopped(stopped, _) if *stopped == kid);
-            for (name, _said) in heard.iter().filter(|(_name, message)| has(message)) {
-                self.drainers.has_stopped(*name);
-            }
-            later.extend(heard);
-        }
-        for (name, message) in later {
-            if let DrainMessage::Stopped(stopped, unused) = message {
-                self.returned(name, (stopped, unused));
-            } else if let DrainMessage::NeedBudget(wanted, _) = message {
-                // It repeats the request once the record says what seals.
-                self.drainers
-                    .send_to(name, DrainMessage::Granted(wanted, Volume::default()));
-            }
-        }
-    }
-
-    fn returned(&mut self, name: usize, (kid, unused): (Kid, Volume)) {
-        let sealed = self.drainers.forget(name, kid, unused);
-        self.loaded.returned(kid, unused, sealed);
-    }
-
-    /// The version that an action stops from sealing.
-    fn stops(&self, index: usize, step: &Step) -> Option<Kid> {
-        let record = self.record(index)?;
-        let version = match step {
-            Step::Activate(_) => record.active(),
-            Step::Compromise(number) | Step::Suspend(number) => record.version(*number),
-            Step::Generate
-            | Step::Admit(_)
-            | Step::Distribute(_)
-            | Step::Challenge(..)
-            | Step::Discard(_)
-            | Step::Archive(_)
-            | Step::Inspect(_)
-            | Step::Propose(..)
-            | Step::Destroy(_)
-            | Step::Restore(..) => None,
-        };
-        let version = version.filter(|version| version.state == State::Active);
-        version.map(|version| version.kid)
-    }
-
-    /// Known to be sealed under a version by this process, earlier ones, and those that drain.
-    pub(super) fn sealed(&self, kid: Kid, held: &LoadedVersion) -> Volume {
-        held.sealed().plus(self.drainers.sealed(kid))
-    }
-
-    /// Reserves a part of the active version's budget for another process; zero while nothing may be sealed under it.
-    fn lend(&mut self, kid: Kid, wish: Volume) -> Volume {
-        let active = |index: &usize| self.engine(*index)?.1.active().map(|version| version.kid);
-        let index = (0..self.keyrings.len()).find(|index| active(index) == Some(kid));
-        let Some((index, (number, left))) =
-            index.and_then(|index| Some((index, self.left(index)?)))
-        else {
-            return Volume::default();
-        };
-        let part = fair(wish, left, self.soft(index));
-        if part.messages == 0 || part.bytes == 0 {
-            let left = self.drainers.unused(kid);
-            if left.messages < LEAST.messages || left.bytes < LEAST.bytes {
-                self.spent(index);
-            }
-            return Volume::default();
-        }
-        match self.reserve_for_another(index, number, part) {
-            Ok(()) => part,
-            Err(error) => {
-                tracing::error!(%error, "nothing can be reserved for a process that drains; it asks again");
-                self.refresh_catalogue();
-                self.sync_engines();
-                Volume::default()
-            }
-        }
-    }
-
-    /// Reports to the engine that all of the limit is reserved and another process needs more.
-    fn spent(&mut self, index: usize) {
-        if let Some(mut event) = self.usage(index) {
-            if let Event::Usage { headroom, .. } = &mut event {
-                *headroom = LimitHeadroom::Spent;
-            }
-            self.feed(index, event);
-        }
-    }
-
-    fn reserve_for_another(
-        &mut self,
-        index: usize,
-        number: u32,
-        part: Volume,
-    ) -> Result<(), RotateError> {
-        if let Some(kid) = self.write_reserved(index, number, part)? {
-            self.loaded.lent(kid, part);
-            // A lane may have seen too little for a moment: it tries again.
-            self.keys.replenished();
-        }
-        Ok(())
     }
 }

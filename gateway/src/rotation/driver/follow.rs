@@ -25,15 +25,16 @@ use crate::envelope::{Kid, Volume};
 use crate::keyring::{Keys, Miss};
 use crate::metrics::Throttle;
 use crate::policy::Policy;
-use crate::rotation::SETTLE_POLL;
 use crate::rotation::drain::{DrainLink, DrainMessage};
+use crate::rotation::message_path::SETTLE_POLL;
 
-use super::Driver;
+use super::answer::reply;
 use super::clocks::passed;
 use super::loaded::{Halt, Loaded};
 use super::misses::{Misses, REREAD_INTERVAL};
-use super::reserve::ReservationSize;
-use super::run::{DrainChannel, Request, TICK, reply};
+use super::request::{DrainChannel, Request};
+use super::reservation::ReservationSize;
+use super::tick::{Driver, TICK};
 
 /// How long an answer may take before the request is repeated: the other process may not have started yet.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
@@ -90,26 +91,29 @@ struct BudgetRequest {
 impl Driver {
     /// Closes the catalogue and the audit log. What is reserved stays reserved for the lanes of this process.
     pub(super) fn hand_over(mut self, channel: DrainChannel, refill: Arc<Notify>) -> Follower {
-        self.reserve_for_hand_over();
-        self.audit_records_left();
-        self.audit_fact(Fact::GatewayHandedOver);
-        self.keep_time();
+        for keyring in &self.keyrings {
+            keyring.reserve_for_hand_over(&mut self.shared);
+        }
+        let mut shared = self.shared;
+        shared.audit_records_left();
+        shared.audit_fact(Fact::GatewayHandedOver);
+        shared.keep_time();
         Follower {
-            view: self.catalogue.release(),
-            loaded: self.loaded,
+            view: shared.catalogue.release(),
+            loaded: shared.loaded,
             misses: self.misses,
             reread: None,
-            keys: self.keys,
-            clock: self.clock,
-            read_errors: self.read_errors,
+            keys: shared.keys,
+            clock: shared.clock,
+            read_errors: shared.read_errors,
             refill,
             link: Some(channel.link),
             watched: None,
             lock: None,
             until: None,
-            policy: self.policy,
+            policy: shared.policy,
             moved: Some(channel.moved),
-            policy_digest: self.policy_digest,
+            policy_digest: shared.policy_digest,
             stopping: Vec::new(),
             stopped: Vec::new(),
             catalogue_changed: false,

@@ -28,7 +28,7 @@ use crate::rotation::external::{NoInspector, SingleMember};
 use crate::rotation::{MessagePath, ProcessKind, RotationConfig, Terms};
 use crate::secret::Secret;
 
-use super::run::DrainChannel;
+use super::DrainChannel;
 
 const START: Duration = Duration::from_secs(1_795_428_000);
 const DAY: Duration = Duration::from_hours(24);
@@ -145,7 +145,7 @@ impl Home {
     fn drains(&self) -> (DrainingProcess, Option<Lock>) {
         let (driver, misses) = self.gateway();
         let keys = driver.keys();
-        let refill = Arc::clone(&driver.refill);
+        let refill = Arc::clone(&driver.shared.refill);
         let (link, other) = DrainLink::pair().unwrap();
         let (moves, moved) = oneshot::channel();
         let channel = DrainChannel { link, moved: moves };
@@ -163,7 +163,7 @@ impl Home {
     fn replace(&self) -> Kid {
         let (driver, _misses) = self.gateway();
         let snapshot = driver.keys().load();
-        let policy = Arc::clone(&driver.policy);
+        let policy = Arc::clone(&driver.shared.policy);
         let keyring = policy.by_name("default").unwrap();
         snapshot.active(keyring).unwrap().kid()
     }

@@ -40,17 +40,6 @@ const MAX_DEFERRED_FACTS: usize = 16;
 /// How often filling the reserve is tried.
 const REPLENISH: Duration = Duration::from_secs(60);
 
-/// An event that is about to begin.
-pub(super) struct AuditIntent<'d> {
-    pub(super) what: Action,
-    pub(super) reason: Reason,
-    pub(super) keyring: &'d KeyringName,
-    pub(super) rule: Option<&'d Rule>,
-    pub(super) version: Option<&'d Version>,
-    pub(super) intended_use: IntendedUse,
-    pub(super) expiry: Option<Timestamp>,
-}
-
 impl Journal {
     pub(super) const fn new(log: audit::Log) -> Self {
         Self {
@@ -283,37 +272,55 @@ impl Journal {
     }
 }
 
-impl AuditIntent<'_> {
-    /// As the audit log records it.
-    pub(super) fn act(self) -> Act {
-        let subjects = self.rule.map(|rule| rule.subjects.as_slice());
-        let scope = subjects.unwrap_or_default().iter();
-        let basis = self.reason.basis.unwrap_or(DestroyBasis::Forced);
-        let (forced, evidence) = forced_and_evidence(self.what, basis);
-        Act {
-            forced,
-            evidence,
-            exposure: None,
-            who: self.reason.who,
-            through: self.reason.through,
-            trigger: Some(self.reason.trigger),
-            why: self.reason.why,
-            what: self.what,
-            keyring: Some(self.keyring.as_str().into()),
-            version: self.version.map(named),
-            intended_use: self.intended_use,
-            expiry: self.expiry,
-            scope: scope.map(|subject| subject.to_string().into()).collect(),
-            changes: Vec::new(),
+/// As the audit log records what is done to a keyring, and to a version of it.
+pub(super) fn act(
+    what: Action,
+    reason: Reason,
+    keyring: Option<Text>,
+    rule: Option<&Rule>,
+    version: Option<&Version>,
+) -> Act {
+    // An order that was refused before the evidence was looked at has none.
+    let basis = reason.basis.map(|basis| forced_and_evidence(what, basis));
+    let (forced, evidence) = basis.unwrap_or_default();
+    let subjects = rule.map(|rule| rule.subjects.as_slice());
+    let scope = subjects.unwrap_or_default().iter();
+    Act {
+        who: reason.who,
+        through: reason.through,
+        trigger: Some(reason.trigger),
+        why: reason.why,
+        what,
+        keyring,
+        version: version.map(named),
+        intended_use: intended_use(what),
+        forced,
+        evidence,
+        exposure: None,
+        expiry: None,
+        scope: scope.map(|subject| subject.to_string().into()).collect(),
+        changes: Vec::new(),
+    }
+}
+
+const fn intended_use(what: Action) -> IntendedUse {
+    match what {
+        Action::RotateRequested | Action::Activate | Action::Reload => IntendedUse::SealAndOpen,
+        Action::Resume | Action::Archive | Action::Restore | Action::Deactivate | Action::Admit => {
+            IntendedUse::Open
         }
+        Action::Generate
+        | Action::Suspend
+        | Action::Compromise
+        | Action::Destroy
+        | Action::DestroyRequested
+        | Action::Weaken
+        | Action::Abort => IntendedUse::Nothing,
     }
 }
 
 /// Of a destruction: whether it is forced, and the evidence.
-pub(super) fn forced_and_evidence(
-    what: Action,
-    basis: DestroyBasis,
-) -> (Option<bool>, Option<Text>) {
+fn forced_and_evidence(what: Action, basis: DestroyBasis) -> (Option<bool>, Option<Text>) {
     if !matches!(what, Action::Destroy | Action::DestroyRequested) {
         return (None, None);
     }
@@ -324,7 +331,7 @@ pub(super) fn forced_and_evidence(
     }
 }
 
-pub(super) fn named(version: &Version) -> KeyVersion {
+fn named(version: &Version) -> KeyVersion {
     KeyVersion {
         label: version.label.as_str().into(),
         kid: Hex(version.kid.0),

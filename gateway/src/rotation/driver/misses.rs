@@ -9,20 +9,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::audit::Fact;
-use crate::catalogue::{LoadError, View};
+use crate::catalogue::View;
 use crate::envelope::Kid;
 use crate::keyring::{Miss, RateLimiter, Verdict};
 use crate::metrics::{self, Counter};
 
-use super::Driver;
 use super::loaded::{LoadOutcome, Loaded, MAX_ON_DEMAND};
 
 /// The least interval of reads of the catalogue for misses: anybody on the bus can invent kids.
 pub(super) const REREAD_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How often the records on disk are compared with what was read or written last.
-const COMPARE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Loads on demand: as many at once as are kept loaded, and then 32 in a second. A version that was loaded is kept for eight
 /// seconds at least while a flood lasts, and loads take a hundredth of a core at most.
@@ -115,94 +110,5 @@ impl Served {
         for (miss, verdict) in self.answers {
             miss.answer(verdict);
         }
-    }
-}
-
-impl Driver {
-    pub(super) fn serve_misses(&mut self) {
-        if self.misses.has_unknown_kid(&self.catalogue) {
-            self.reread_for_miss();
-        }
-        let now = self.clock.instant();
-        let served = self.misses.serve(&mut self.loaded, &self.catalogue, now);
-        if served.newly {
-            self.install();
-        }
-        served.answer();
-    }
-
-    /// Reads the catalogue again: an operator may have copied a record into the directory.
-    fn reread_for_miss(&mut self) {
-        let now = self.clock.instant();
-        if self
-            .reread
-            .is_some_and(|last| now.saturating_duration_since(last) < REREAD_INTERVAL)
-        {
-            return;
-        }
-        self.reread = Some(now);
-        let read = self.catalogue.refresh();
-        self.in_doubt = read.is_err();
-        // What could be read counts, even if storing its epoch failed.
-        self.install();
-        self.sync_engines();
-        self.watch_for_rollback(&read);
-        if let Err(error) = read {
-            tracing::error!(%error, "the catalogue cannot be read again; going on with what was read before");
-        }
-    }
-
-    /// Whether the records have to be read: the last attempt has failed, or they have changed on disk. That way a rollback is
-    /// noticed without any request.
-    pub(super) fn must_read(&mut self) -> bool {
-        let now = self.clock.instant();
-        let due = |last| now.saturating_duration_since(last) >= COMPARE_INTERVAL;
-        if self.in_doubt || !self.last_compared.is_none_or(due) {
-            return self.in_doubt;
-        }
-        self.last_compared = Some(now);
-        !self.catalogue.is_unchanged()
-    }
-
-    /// Raises an alarm when a record was rolled back, once for each.
-    pub(super) fn watch_for_rollback(&mut self, read: &Result<(), LoadError>) {
-        let failed = read.as_ref().err();
-        let found = failed.filter(|error| error.is_rollback());
-        let found = found.map(ToString::to_string);
-        let unread = failed.filter(|error| !error.is_rollback());
-        self.unread = unread.map(ToString::to_string);
-        if let Some(what) = found.clone()
-            && self.rolled_back != found
-        {
-            self.alarm(what);
-        }
-        // A read that fails for another reason does not clear it.
-        if read.is_ok() || found.is_some() {
-            self.rolled_back = found;
-        }
-    }
-
-    fn alarm(&mut self, what: String) {
-        let wall = self.wall();
-        let fact = Fact::RollbackAlarm {
-            what: what.as_str().into(),
-        };
-        if let Err(error) = self.journal.note_or_defer(fact, wall) {
-            tracing::error!(%error, "the alarm is missing in the audit log");
-        }
-        tracing::error!(
-            what,
-            "a record on disk is not the one in force; nothing more is written to it"
-        );
-    }
-
-    /// Looks a kid up as a new connection does.
-    #[cfg(test)]
-    pub(super) fn look_for(&mut self, kid: Kid) -> Verdict {
-        let (miss, mut verdict) = Miss::new(kid, Duration::ZERO);
-        let (_nobody, mut none) = mpsc::channel(1);
-        self.misses.put(miss, &mut none);
-        self.serve_misses();
-        verdict.try_recv().unwrap_or(Verdict::Absent)
     }
 }

@@ -1,44 +1,16 @@
 //! Carries out the actions of the engine on catalogue, snapshot and audit log.
 
-use std::future::Future;
-use std::pin::Pin;
-
-use tokio::sync::oneshot;
-
-use crate::audit::{Action as Audited, IntendedUse, Outcome, RecordRef};
-use crate::catalogue::{DrawnVersion, RotateError, SetError, State, Version, VersionUsage};
-use crate::envelope::{Claim, Volume};
-use crate::fault::Faulty;
-use crate::policy::{KeyringName, Pattern, Rule};
-use crate::printable::Count;
-use crate::retention::{RetentionAnswer, RetentionQuestion};
+use crate::audit::{Act, Action as Audited, IntendedUse, Outcome};
+use crate::catalogue::{DrawnVersion, RotateError, State, Version, VersionUsage};
+use crate::envelope::{Claim, Kid, Volume};
 use crate::rotation::drain::DrainMessage;
-use crate::rotation::engine::{Action, Event, Failure, Member, RetentionVerdict, Step};
-use crate::rotation::external::Inspection;
-use crate::rotation::reason::Reason;
-use crate::rotation::report::{KeyringStatus, RetentionReasons};
-use crate::rotation::{DestroyRequest, OrderError};
+use crate::rotation::engine::{Action, Event, Failure, Member, Step};
+use crate::rotation::reason::{DestroyBasis, Reason};
 
-use super::Driver;
-use super::journal::AuditIntent;
+use super::journal::act;
+use super::keyring::ManagedKeyring;
 use super::loaded::Halt;
-
-/// A question to JetStream that is under way.
-pub(super) type PendingInspection = Pin<Box<dyn Future<Output = InspectionResult> + Send>>;
-
-/// The answer of JetStream about a version, and what it is for.
-pub(super) struct InspectionResult {
-    pub(super) index: usize,
-    pub(super) number: u32,
-    pub(super) stored: RetentionAnswer,
-    pub(super) purpose: InspectionPurpose,
-}
-
-/// A destruction that an operator has ordered.
-pub(super) struct DestroyOrder {
-    pub(super) request: DestroyRequest,
-    pub(super) reason: Reason,
-}
+use super::shared::Shared;
 
 /// A write that failed.
 struct FailedWrite {
@@ -47,29 +19,17 @@ struct FailedWrite {
     known: bool,
 }
 
-/// What a question to JetStream is for.
-pub(super) enum InspectionPurpose {
-    /// The engine, before it destroys the version.
-    Engine,
-    /// An order to destroy the version if nothing needs it.
-    Destroy(
-        DestroyOrder,
-        oneshot::Sender<Result<KeyringStatus, OrderError>>,
-    ),
-    /// A query why the version is kept.
-    Why(oneshot::Sender<Result<RetentionReasons, OrderError>>),
-}
-
-impl Driver {
+impl ManagedKeyring {
     /// Carries out an action; yields the events that follow at once.
-    pub(super) fn perform(&mut self, index: usize, action: Action) -> Vec<Event> {
+    pub(super) fn perform(&mut self, shared: &mut Shared, action: Action) -> Vec<Event> {
         let Action { step, reason } = action;
         match step {
             Step::Challenge(number, members) => {
-                self.challenged(index);
-                self.challenge(index, number, &members)
+                self.challenged
+                    .get_or_insert_with(|| shared.clock.instant());
+                self.challenge(shared, number, &members)
             }
-            Step::Inspect(number) => self.inspect(index, number),
+            Step::Inspect(number) => self.inspect(shared, number),
             Step::Distribute(_)
             | Step::Generate
             | Step::Admit(_)
@@ -81,175 +41,126 @@ impl Driver {
             | Step::Compromise(_)
             | Step::Suspend(_)
             | Step::Restore(..) => {
-                let begun = self.start_timer(index, &step);
+                let begun = self.start_timer(shared, &step);
                 let outcome = if let Step::Distribute(number) = step {
-                    let given = self.distribute(index, number);
+                    let given = self.distribute(shared, number);
                     // An operator may have repaired a record meanwhile. A failed transition reads by itself.
-                    given.inspect_err(|_failed| self.refresh_catalogue())
+                    given.inspect_err(|_failed| shared.refresh_catalogue())
                 } else {
-                    self.transition(index, &step, &reason)
+                    self.transition(shared, &step, &reason)
                 };
                 let ended = outcome.as_ref().copied();
-                self.record_outcome(index, (&step, &reason), &begun, ended);
-                vec![self.ended(index, outcome)]
+                self.record_outcome(shared, (&step, &reason), &begun, ended);
+                vec![Event::Ended(outcome, shared.versions(&self.name))]
             }
         }
-    }
-
-    fn ended(&self, index: usize, outcome: Result<(), Failure>) -> Event {
-        let keyring = self
-            .keyrings
-            .get(index)
-            .map(|managed| managed.keyring.clone());
-        let versions = keyring.map(|keyring| self.versions(&keyring));
-        Event::Ended(outcome, versions.unwrap_or_default())
-    }
-
-    /// Reads the catalogue after a failure: a write may have taken effect all the same, and then counts for the message path,
-    /// too. Repeated at every tick until it succeeds.
-    pub(super) fn refresh_catalogue(&mut self) {
-        let read = self.catalogue.refresh();
-        self.in_doubt = read.is_err();
-        self.watch_for_rollback(&read);
-        let now = self.clock.instant();
-        if let Err(error) = read
-            && let Some(left_out) = self.read_errors.admit(now)
-        {
-            tracing::warn!(%error, left_out, "the catalogue cannot be read again; going on with what was read before");
-        }
-        // Outcomes in doubt are resolved for each keyring by itself: an unreadable record must not block the others.
-        for index in 0..self.keyrings.len() {
-            if let Err(error) = self.resolve_outcome(index) {
-                tracing::debug!(%error, "what came of a key event is not known yet");
-            }
-        }
-        self.install();
     }
 
     /// One transition of a record: intent in the audit log, compare-and-set, outcome, new snapshot.
-    fn transition(&mut self, index: usize, step: &Step, reason: &Reason) -> Result<(), Failure> {
-        self.resolve_outcome(index)?;
-        if self.is_already_done(index, step) {
+    fn transition(
+        &mut self,
+        shared: &mut Shared,
+        step: &Step,
+        reason: &Reason,
+    ) -> Result<(), Failure> {
+        shared.resolve_outcome(&self.name)?;
+        if self.is_already_done(shared, step) {
             return Ok(());
         }
-        let drawn = self.draw(index, step).map_err(|error| failure(&error))?;
+        let drawn = self
+            .draw(shared, step)
+            .map_err(|error| Failure::of(&error))?;
         let made = drawn.as_ref().map(DrawnVersion::version);
         // The wall clock may have been set since the last action.
-        self.check_wall_clock();
-        let statement = self.statement((index, step), made, reason);
-        let act = statement.map(AuditIntent::act);
-        let wall = self.wall();
-        let pending = act.map(|act| self.journal.begin(act, wall)).transpose();
-        let pending = pending.map_err(|error| failure(&error))?;
-        self.catalogue.set_audit_head(self.journal.head());
-        self.stop_drainers(index, step);
+        shared.check_wall_clock();
+        let act = self.statement(shared, step, made, reason);
+        let wall = shared.wall();
+        let pending = act.map(|act| shared.journal.begin(act, wall)).transpose();
+        let pending = pending.map_err(|error| Failure::of(&error))?;
+        shared.catalogue.set_audit_head(shared.journal.head());
+        self.stop_drainers(shared, step);
         self.unaudited.take_if(|unaudited| unaudited == reason);
-        let mut outcome = self.attempt((index, step), drawn.as_ref());
+        let mut outcome = self.attempt(shared, step, drawn.as_ref());
         let full = |undone: &FailedWrite| undone.known && undone.error.is_full();
         if step.is_urgent() && outcome.as_ref().is_err_and(full) {
-            self.journal.release(wall);
-            outcome = self.attempt((index, step), drawn.as_ref());
+            shared.journal.release(wall);
+            outcome = self.attempt(shared, step, drawn.as_ref());
         }
         if let Some(pending) = pending {
-            self.check_wall_clock();
-            let completed = self.wall();
-            let record = outcome.is_ok().then(|| self.record_now(index)).flatten();
+            shared.check_wall_clock();
+            let completed = shared.wall();
+            let record = outcome
+                .is_ok()
+                .then(|| shared.catalogue.reference(&self.name))
+                .flatten();
             let said = outcome
                 .as_ref()
                 .map_or_else(FailedWrite::outcome, |()| Outcome::Done);
-            let exposure = self.exposed(index, step);
-            self.journal.finish(
+            let exposure = self.exposed(shared, step);
+            shared.journal.finish(
                 pending.with_record(record).with_exposure(exposure),
                 said,
                 completed,
             );
         }
-        let kid = step.number().and_then(|number| self.kid(index, number));
-        self.drop_marks(|marked| Some(marked) == kid);
-        self.install();
-        self.drainers.broadcast(DrainMessage::CatalogueChanged);
-        let outcome = outcome.map_err(|undone| failure(&undone.error));
-        self.log_event((index, step), made, reason, outcome.as_ref().err());
+        let kid = step.number().and_then(|number| self.kid(shared, number));
+        shared.drop_marks(
+            |marked| Some(marked) == kid,
+            |_keyring, number| self.engine.leftover() == Some(number),
+        );
+        shared.install();
+        shared.drainers.broadcast(DrainMessage::CatalogueChanged);
+        let outcome = outcome.map_err(|undone| Failure::of(&undone.error));
+        self.log_event(shared, step, made, reason, outcome.as_ref().err());
         outcome
     }
 
-    /// The present record, as the audit log names it.
-    fn record_now(&self, index: usize) -> Option<RecordRef> {
-        self.catalogue.reference(&self.keyrings.get(index)?.keyring)
-    }
-
-    /// Resolves an unknown outcome before anything more is done to a keyring.
-    pub(super) fn resolve_outcome(&mut self, index: usize) -> Result<(), Failure> {
-        let keyring = self
-            .keyrings
-            .get(index)
-            .map(|managed| managed.keyring.clone());
-        let Some(keyring) = keyring.filter(|keyring| self.journal.has_unknown_outcome(keyring))
-        else {
-            return Ok(());
-        };
-        let read = self.catalogue.refresh_one(&keyring);
-        // The record may have been read although something after that failed.
-        self.install();
-        read.map_err(|error| failure(&RotateError::from(SetError::from(error))))?;
-        let wall = self.wall();
-        self.journal
-            .settle_from_record(&self.catalogue, &keyring, wall);
-        Ok(())
-    }
-
     /// Whether the record shows the step as done, by a write that failed and took effect; the engine does not know yet.
-    fn is_already_done(&self, index: usize, step: &Step) -> bool {
-        let Some((keyring, engine)) = self.engine(index) else {
-            return false;
-        };
-        let (known, versions) = (engine.versions(), self.versions(keyring));
+    fn is_already_done(&self, shared: &Shared, step: &Step) -> bool {
+        let (known, versions) = (self.engine.versions(), shared.versions(&self.name));
         if known == versions {
             return false;
         }
         if *step == Step::Generate {
             versions.len() > known.len()
         } else {
-            self.took_effect(index, step, None)
+            self.took_effect(shared, step, None)
         }
     }
 
     /// Generates the secret of a new version before the intent, which names it.
-    fn draw(&self, index: usize, step: &Step) -> Result<Option<DrawnVersion>, RotateError> {
-        let Some((keyring, engine)) = self.engine(index).filter(|_engine| *step == Step::Generate)
-        else {
+    fn draw(&self, shared: &Shared, step: &Step) -> Result<Option<DrawnVersion>, RotateError> {
+        if *step != Step::Generate {
             return Ok(None);
-        };
-        let drawn = self
+        }
+        let drawn = shared
             .catalogue
-            .draw(keyring, engine.terms().suite, &self.clock);
+            .draw(&self.name, self.engine.terms().suite, &shared.clock);
         drawn.map(Some)
     }
 
     /// Writes the record. A write that failed and took effect all the same counts as done.
     fn attempt(
-        &mut self,
-        (index, step): (usize, &Step),
+        &self,
+        shared: &mut Shared,
+        step: &Step,
         drawn: Option<&DrawnVersion>,
     ) -> Result<(), FailedWrite> {
-        let Err(error) = self.write(index, step, drawn) else {
+        let Err(error) = self.write(shared, step, drawn) else {
             return Ok(());
         };
-        self.refresh_catalogue();
-        let keyring = self
-            .keyrings
-            .get(index)
-            .map(|managed| managed.keyring.clone());
-        let read = |keyring: KeyringName| self.catalogue.refresh_one(&keyring).is_ok();
-        let known = !self.in_doubt || !error.is_in_doubt() || keyring.is_some_and(read);
-        if self.took_effect(index, step, drawn) {
+        shared.refresh_catalogue();
+        let known = !shared.in_doubt
+            || !error.is_in_doubt()
+            || shared.catalogue.refresh_one(&self.name).is_ok();
+        if self.took_effect(shared, step, drawn) {
             return Ok(());
         }
         Err(FailedWrite { error, known })
     }
 
-    fn took_effect(&self, index: usize, step: &Step, drawn: Option<&DrawnVersion>) -> bool {
-        let Some(record) = self.record(index) else {
+    fn took_effect(&self, shared: &Shared, step: &Step, drawn: Option<&DrawnVersion>) -> bool {
+        let Some(record) = self.record(shared) else {
             return false;
         };
         if let Some(drawn) = drawn {
@@ -270,89 +181,80 @@ impl Driver {
 
     /// The compare-and-set of the record.
     fn write(
-        &mut self,
-        index: usize,
+        &self,
+        shared: &mut Shared,
         step: &Step,
         drawn: Option<&DrawnVersion>,
     ) -> Result<(), RotateError> {
-        let Some(keyring) = self
-            .keyrings
-            .get(index)
-            .map(|managed| managed.keyring.clone())
-        else {
-            return Ok(());
-        };
-        let clock = self.clock.clone();
+        let (keyring, clock) = (&self.name, shared.clock.clone());
         match step {
             Step::Generate => drawn.map_or(Ok(()), |drawn| {
-                self.catalogue.generate(&keyring, drawn).map(drop)
+                shared.catalogue.generate(keyring, drawn).map(drop)
             }),
             Step::Admit(number) => {
-                let part = self.first_part(index);
+                let part = self.first_part();
                 let usage = VersionUsage {
                     number: *number,
                     reserved: part,
                     sealed: Volume::default(),
                     lanes: 0,
                 };
-                let served = self.subjects(&keyring);
-                self.catalogue.admit(&keyring, (usage, served), &clock)?;
-                self.extend(index, *number, part);
+                let served = shared.subjects(keyring);
+                shared.catalogue.admit(keyring, (usage, served), &clock)?;
+                self.extend(shared, *number, part);
                 Ok(())
             }
-            Step::Activate(number) => self.catalogue.activate(&keyring, *number, &clock).map(drop),
+            Step::Activate(number) => shared
+                .catalogue
+                .activate(keyring, *number, &clock)
+                .map(drop),
             Step::Restore(number, state) => {
                 // Before the write, because that may fail and take effect all the same. Until then the record prevents sealing.
-                if let Some(kid) = self.kid(index, *number) {
-                    self.loaded.release(kid, Halt::Ordered);
-                    self.drainers.broadcast(DrainMessage::Restored(kid));
+                if let Some(kid) = self.kid(shared, *number) {
+                    shared.loaded.release(kid, Halt::Ordered);
+                    shared.drainers.broadcast(DrainMessage::Restored(kid));
                 }
-                self.catalogue.set_state(&keyring, *number, *state, &clock)
+                shared.catalogue.set_state(keyring, *number, *state, &clock)
             }
             Step::Archive(number) => {
-                self.settle(index, *number)?;
+                self.settle(shared, *number)?;
                 let set = (*number, State::Archived);
-                self.catalogue.set_state(&keyring, set.0, set.1, &clock)?;
-                if let Some(kid) = self.kid(index, *number) {
-                    self.loaded.touch(kid);
+                shared.catalogue.set_state(keyring, set.0, set.1, &clock)?;
+                if let Some(kid) = self.kid(shared, *number) {
+                    shared.loaded.touch(kid);
                 }
                 Ok(())
             }
             Step::Propose(number, proposal) => {
-                self.catalogue.record_proposal(&keyring, *number, proposal)
+                shared.catalogue.record_proposal(keyring, *number, proposal)
             }
             Step::Discard(number)
             | Step::Destroy(number)
             | Step::Compromise(number)
             | Step::Suspend(number) => {
                 let state = step.enters().unwrap_or(State::Suspended);
-                self.catalogue.set_state(&keyring, *number, state, &clock)
+                shared.catalogue.set_state(keyring, *number, state, &clock)
             }
             Step::Distribute(_) | Step::Challenge(..) | Step::Inspect(_) => Ok(()),
         }
     }
 
     /// Rotation, part 2: this gateway loads the version; others of a fleet read it from the catalogue.
-    fn distribute(&mut self, index: usize, number: u32) -> Result<(), Failure> {
-        let Some(keyring) = self
-            .keyrings
-            .get(index)
-            .map(|managed| managed.keyring.clone())
-        else {
-            return Ok(());
-        };
-        let held = self.loaded.load_prepared(&self.catalogue, &keyring, number);
-        held.map(drop).map_err(|error| failure(&error))
+    fn distribute(&self, shared: &mut Shared, number: u32) -> Result<(), Failure> {
+        let held = shared
+            .loaded
+            .load_prepared(&shared.catalogue, &self.name, number);
+        held.map(drop).map_err(|error| Failure::of(&error))
     }
 
     /// Rotation, part 3: members prove possession of the secret, for this record and a fresh challenge.
-    fn challenge(&self, index: usize, number: u32, members: &[Member]) -> Vec<Event> {
-        let Some(record) = self.record(index) else {
+    fn challenge(&self, shared: &Shared, number: u32, members: &[Member]) -> Vec<Event> {
+        let Some(record) = self.record(shared) else {
             return Vec::new();
         };
         let held = record
             .version(number)
-            .and_then(|version| self.loaded.get(version.kid));
+            .and_then(|version| shared.loaded.get(version.kid));
         let Some(held) = held else {
             return Vec::new();
         };
@@ -365,116 +267,90 @@ impl Driver {
                 epoch: record.epoch,
                 challenge,
             };
-            let proof = self.fleet.prove(&claim, number, key)?;
+            let proof = shared.fleet.prove(&claim, number, key)?;
             key.verify(&claim, &proof).ok()?;
             Some(Event::Proven(member.clone(), number))
         });
         claims.collect()
     }
 
-    /// Before a version is destroyed: what was opened here recently, and what JetStream still holds.
-    fn inspect(&self, index: usize, number: u32) -> Vec<Event> {
-        if let Some(recent) = self.opened_recently(index, number) {
-            return vec![Event::Inspected(number, RetentionVerdict::Held(recent))];
-        }
-        match self.inquire(index, number) {
-            None => Vec::new(),
-            Some(Inspection::Answered(answer)) => {
-                vec![Event::Inspected(number, verdict(&answer))]
-            }
-            Some(Inspection::Later(answer)) => {
-                self.await_answer((index, number), InspectionPurpose::Engine, answer);
-                Vec::new()
-            }
+    /// Stops draining processes from sealing under a version, before its record says so.
+    pub(super) fn stop_drainers(&self, shared: &mut Shared, step: &Step) {
+        if let Some(kid) = self.stops(shared, step) {
+            let Shared {
+                drainers, loaded, ..
+            } = shared;
+            drainers.stop_and_wait(kid, loaded);
         }
     }
 
-    /// Queues a question for the event loop.
-    pub(super) fn await_answer(
-        &self,
-        (index, number): (usize, u32),
-        purpose: InspectionPurpose,
-        answer: Pin<Box<dyn Future<Output = RetentionAnswer> + Send>>,
-    ) {
-        let inspection = async move {
-            InspectionResult {
-                index,
-                number,
-                stored: answer.await,
-                purpose,
-            }
+    /// The version that an action stops from sealing.
+    fn stops(&self, shared: &Shared, step: &Step) -> Option<Kid> {
+        let record = self.record(shared)?;
+        let version = match step {
+            Step::Activate(_) => record.active(),
+            Step::Compromise(number) | Step::Suspend(number) => record.version(*number),
+            Step::Generate
+            | Step::Admit(_)
+            | Step::Distribute(_)
+            | Step::Challenge(..)
+            | Step::Discard(_)
+            | Step::Archive(_)
+            | Step::Inspect(_)
+            | Step::Propose(..)
+            | Step::Destroy(_)
+            | Step::Restore(..) => None,
         };
-        self.inspections.push(Box::pin(inspection));
-    }
-
-    /// The question to JetStream about a version.
-    pub(super) fn question(&self, index: usize, number: u32) -> Option<RetentionQuestion> {
-        let (keyring, _engine) = self.engine(index)?;
-        let version = self.record(index)?.version(number)?;
-        let id = self.policy.by_name(keyring.as_str())?;
-        let rule = self.policy.keyring(id)?;
-        let (activated, deactivated) = self.now().sealing_span(version);
-        Some(RetentionQuestion {
-            keyring: keyring.clone(),
-            subjects: subjects_ever_served(rule, version),
-            kid: version.kid,
-            activated,
-            deactivated,
-        })
+        let version = version.filter(|version| version.state == State::Active);
+        version.map(|version| version.kid)
     }
 
     /// The audit entry of a step; `None` for those that change no record.
-    fn statement<'d>(
-        &'d self,
-        (index, step): (usize, &Step),
-        made: Option<&'d Version>,
+    fn statement(
+        &self,
+        shared: &Shared,
+        step: &Step,
+        made: Option<&Version>,
         reason: &Reason,
-    ) -> Option<AuditIntent<'d>> {
-        let (what, intended_use) = match step {
-            Step::Generate => (Audited::Generate, IntendedUse::Nothing),
-            Step::Admit(_) => (Audited::Admit, IntendedUse::Open),
-            Step::Activate(_) => (Audited::Activate, IntendedUse::SealAndOpen),
-            Step::Discard(_) => (Audited::Abort, IntendedUse::Nothing),
-            Step::Archive(_) => (Audited::Archive, IntendedUse::Open),
-            Step::Propose(..) => (Audited::DestroyRequested, IntendedUse::Nothing),
-            Step::Destroy(_) => (Audited::Destroy, IntendedUse::Nothing),
-            Step::Compromise(_) => (Audited::Compromise, IntendedUse::Nothing),
-            Step::Suspend(_) => (Audited::Suspend, IntendedUse::Nothing),
-            Step::Restore(_, State::Active) => (Audited::Resume, IntendedUse::SealAndOpen),
-            Step::Restore(..) => (Audited::Resume, IntendedUse::Open),
+    ) -> Option<Act> {
+        let what = match step {
+            Step::Generate => Audited::Generate,
+            Step::Admit(_) => Audited::Admit,
+            Step::Activate(_) => Audited::Activate,
+            Step::Discard(_) => Audited::Abort,
+            Step::Archive(_) => Audited::Archive,
+            Step::Propose(..) => Audited::DestroyRequested,
+            Step::Destroy(_) => Audited::Destroy,
+            Step::Compromise(_) => Audited::Compromise,
+            Step::Suspend(_) => Audited::Suspend,
+            Step::Restore(..) => Audited::Resume,
             Step::Distribute(_) | Step::Challenge(..) | Step::Inspect(_) => return None,
         };
-        let (keyring, engine) = self.engine(index)?;
-        let known = || self.record(index)?.version(step.number()?);
-        Some(AuditIntent {
-            what,
-            reason: reason.clone(),
-            keyring,
-            rule: self
-                .policy
-                .by_name(keyring.as_str())
-                .and_then(|id| self.policy.keyring(id)),
-            version: made.or_else(known),
-            intended_use,
-            expiry: engine.expiry(step.number(), self.now()),
-        })
+        let mut reason = reason.clone();
+        reason.basis.get_or_insert(DestroyBasis::Forced);
+        let version = made.or_else(|| self.version(shared, step.number()?));
+        let name = Some(self.name.as_str().into());
+        let mut act = act(what, reason, name, shared.rule(&self.name), version);
+        if matches!(step, Step::Restore(_, State::Active)) {
+            act.intended_use = IntendedUse::SealAndOpen;
+        }
+        act.expiry = self.engine.expiry(step.number(), shared.now());
+        Some(act)
     }
 
     fn log_event(
         &self,
-        (index, step): (usize, &Step),
+        shared: &Shared,
+        step: &Step,
         made: Option<&Version>,
         reason: &Reason,
         failed: Option<&Failure>,
     ) {
-        let Some((keyring, _engine)) = self.engine(index) else {
-            return;
-        };
-        let known = || self.record(index)?.version(step.number()?);
+        let known = || self.version(shared, step.number()?);
         let version = made.or_else(known);
         let version = version.map(|version| version.label.to_string());
         let version = version.unwrap_or_default();
-        let (step, why) = (step.word(), reason.why.printable());
+        let (keyring, step, why) = (&self.name, step.word(), reason.why.printable());
         let trigger = reason.trigger.word();
         match failed {
             None => tracing::info!(%keyring, version, deed = step, trigger, why, "key event"),
@@ -494,51 +370,5 @@ impl FailedWrite {
         } else {
             Outcome::Unknown(format!("{error}; whether it took effect cannot be read yet").into())
         }
-    }
-}
-
-/// Every pattern that the keyring serves, and those that it served while the version sealed.
-fn subjects_ever_served(rule: &Rule, version: &Version) -> Vec<Pattern> {
-    let mut reach = rule.subjects.clone();
-    let served = version
-        .served
-        .iter()
-        .filter_map(|pattern| pattern.parse().ok());
-    for pattern in served {
-        if !reach.contains(&pattern) {
-            reach.push(pattern);
-        }
-    }
-    reach
-}
-
-pub(super) fn failure(error: &impl Faulty) -> Failure {
-    Failure {
-        text: error.to_string(),
-        fault: error.fault(),
-    }
-}
-
-pub(super) fn verdict(answer: &RetentionAnswer) -> RetentionVerdict {
-    match answer {
-        RetentionAnswer::NothingStored { streams } => {
-            let streams = Count(*streams, "stream");
-            RetentionVerdict::Clear(format!(
-                "JetStream holds nothing that needs it, in {streams}"
-            ))
-        }
-        RetentionAnswer::Stored(holders) => {
-            let held = holders.iter().map(|holder| {
-                format!(
-                    "stream {} holds message {} on {}, stored {}",
-                    holder.stream, holder.sequence, holder.subject, holder.stored
-                )
-            });
-            // No semicolon: it separates the cause from the remedy.
-            RetentionVerdict::Held(held.collect::<Vec<_>>().join(", and "))
-        }
-        RetentionAnswer::Unknown(why) => RetentionVerdict::Held(format!(
-            "it cannot be proven that nothing stored needs it: {why}"
-        )),
     }
 }

@@ -1,13 +1,14 @@
 //! Configurations that weaken protection: the audit log has the intent before one is in force.
 
 use crate::audit::{Fact, Outcome, PendingEvent, Settings, Trigger, WriteFailed};
+use crate::rotation::config::ProcessKind;
+use crate::rotation::error::StartError;
 use crate::rotation::protection::{weaken_act, weakened};
 use crate::rotation::reason::Reason;
-use crate::rotation::{ProcessKind, StartError};
 
-use super::Driver;
+use super::shared::Shared;
 
-impl Driver {
+impl Shared {
     /// Compares the configuration at a start with the last one in the audit log. Refused if that cannot be written, unless this
     /// process takes the keys back and the configuration is in force already.
     pub(super) fn audit_weaker_start(

@@ -1,12 +1,12 @@
 //! Orders for which nothing is begun: refused, or covered by what is under way. Each is one line of the audit log.
 
-use crate::audit::{Act, Action, IntendedUse, Outcome};
-use crate::rotation::OrderError;
+use crate::audit::{Action, Outcome};
 use crate::rotation::engine::Order;
+use crate::rotation::error::OrderError;
 use crate::rotation::reason::Reason;
 
-use super::Driver;
-use super::journal::{forced_and_evidence, named};
+use super::journal::act;
+use super::shared::Shared;
 
 /// An order as the audit log records it.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ impl AuditedOrder {
     }
 }
 
-impl Driver {
+impl Shared {
     /// Passes the answer of an order on; a refusal is written to the audit log.
     pub(super) fn answered<T>(
         &mut self,
@@ -65,48 +65,13 @@ impl Driver {
             number,
             reason,
         } = wanted;
-        let index = keyring
-            .as_deref()
-            .and_then(|keyring| self.index(keyring).ok());
-        let known = index.and_then(|index| self.record(index)?.version(number?));
-        let name = index.and_then(|index| Some(&self.keyrings.get(index)?.keyring));
-        let scope = name.map(|name| self.subjects(name)).unwrap_or_default();
-        // An order that was refused before the evidence was looked at has none.
-        let basis = reason.basis.map(|basis| forced_and_evidence(what, basis));
-        let (forced, evidence) = basis.unwrap_or_default();
-        let act = Act {
-            who: reason.who,
-            through: reason.through,
-            trigger: Some(reason.trigger),
-            why: reason.why,
-            what,
-            keyring: keyring.map(Into::into),
-            version: known.map(named),
-            intended_use: intended_use(what),
-            forced,
-            evidence,
-            exposure: None,
-            expiry: None,
-            scope: scope.into_iter().map(Into::into).collect(),
-            changes: Vec::new(),
-        };
+        let rule = keyring.as_deref().and_then(|name| {
+            let id = self.policy.by_name(name)?;
+            self.policy.keyring(id)
+        });
+        let version = rule.and_then(|rule| self.catalogue.record(&rule.name)?.version(number?));
+        let act = act(what, reason, keyring.map(Into::into), rule, version);
         let wall = self.wall();
         self.journal.conclude(act, outcome, wall);
-    }
-}
-
-const fn intended_use(what: Action) -> IntendedUse {
-    match what {
-        Action::RotateRequested | Action::Activate | Action::Reload => IntendedUse::SealAndOpen,
-        Action::Resume | Action::Archive | Action::Restore | Action::Deactivate | Action::Admit => {
-            IntendedUse::Open
-        }
-        Action::Generate
-        | Action::Suspend
-        | Action::Compromise
-        | Action::Destroy
-        | Action::DestroyRequested
-        | Action::Weaken
-        | Action::Abort => IntendedUse::Nothing,
     }
 }

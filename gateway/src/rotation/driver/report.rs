@@ -1,68 +1,58 @@
 //! Status of keyrings and versions for operators.
 
-use crate::catalogue::{self, Mark, State};
+use crate::audit::ExposedData;
+use crate::catalogue::{self, Mark, Opens, State};
 use crate::envelope::Volume;
 use crate::keyring::Budget;
-use crate::rotation::OrderError;
-use crate::rotation::engine::{KeyringState, Refused, RetentionVerdict};
+use crate::rotation::engine::{Refused, RetentionVerdict, Step};
+use crate::rotation::error::OrderError;
 use crate::rotation::report::{
-    Amount, KeyringStatus, Opened, OutlookReport, Overview, RetentionReasons, VersionStatus,
+    Amount, Exposure, KeyringStatus, Opened, OutlookReport, RetentionReasons, VersionStatus,
 };
 use crate::rotation::terms::DestroyApproval;
 
-use super::Driver;
-use super::reserve::used;
+use super::journal::exposed;
+use super::keyring::ManagedKeyring;
+use super::loaded::SealedCount;
+use super::reservation::used;
+use super::shared::Shared;
 
 /// The command that approves.
 const APPROVE: &str = "`keyway destroy --approve`";
 
-impl Driver {
-    pub(super) fn overview(&self) -> Overview {
-        Overview {
-            keyrings: self.status(),
-            unreserved: self.journal.unreserved(),
-            rolled_back: self.rolled_back.clone(),
-            unread: self.unread.clone(),
-        }
-    }
-
-    pub(super) fn status(&self) -> Vec<KeyringStatus> {
-        (0..self.keyrings.len())
-            .filter_map(|index| self.status_of(index))
-            .collect()
-    }
-
-    pub(super) fn status_of(&self, index: usize) -> Option<KeyringStatus> {
-        let (keyring, engine) = self.engine(index)?;
-        let versions = self.record(index).map(|record| record.versions.as_slice());
-        let mut outlook = engine.outlook(self.now());
-        let unreserved = self.keyrings.get(index)?.reserve_failure.clone();
+impl ManagedKeyring {
+    pub(super) fn status(&self, shared: &Shared) -> KeyringStatus {
+        let (keyring, engine) = (&self.name, &self.engine);
+        let versions = self.record(shared).map(|record| record.versions.as_slice());
+        let mut outlook = engine.outlook(shared.now());
+        let unreserved = self.reserve_failure.clone();
         outlook.failure = outlook
             .failure
             .or(unreserved)
-            .or_else(|| self.load_failure.as_ref().map(|(_last, why)| why.clone()))
+            .or_else(|| shared.load_failure.as_ref().map(|(_last, why)| why.clone()))
             .or_else(|| {
-                let why = self.journal.closed_by()?;
+                let why = shared.journal.closed_by()?;
                 Some(format!(
                     "no key event happens, because the audit log is closed: {why}"
                 ))
             });
         let versions = versions.unwrap_or_default().iter();
         let versions = versions.map(|version| VersionStatus {
-            exhausted: self.is_exhausted(index, version),
-            halted: version.state.seals() && self.loaded.is_halted(version.kid),
-            ..self.version(engine, version)
+            exhausted: self.is_exhausted(shared, version),
+            halted: version.state.seals() && shared.loaded.is_halted(version.kid),
+            ..self.version_status(shared, version)
         });
-        let outlook = OutlookReport::at(self.wall(), outlook);
-        Some(KeyringStatus {
+        let outlook = OutlookReport::at(shared.wall(), outlook);
+        KeyringStatus {
             versions: versions.collect(),
-            stopped: self.stopped(index),
-            ..KeyringStatus::new(keyring, self.rule(keyring), engine.terms(), outlook)
-        })
+            stopped: self.stopped(shared),
+            ..KeyringStatus::new(keyring, shared.rule(keyring), engine.terms(), outlook)
+        }
     }
 
-    fn version(&self, engine: &KeyringState, version: &catalogue::Version) -> VersionStatus {
-        let known = VersionStatus::of_record(engine, version, self.now());
+    fn version_status(&self, shared: &Shared, version: &catalogue::Version) -> VersionStatus {
+        let engine = &self.engine;
+        let known = VersionStatus::of_record(engine, version, shared.now());
         let kept = engine.destroy_check(version.number).map(|destroy_check| match &destroy_check.verdict {
             None => "JetStream is being asked what is stored under it".to_owned(),
             Some(RetentionVerdict::Clear(_)) if engine.terms().destroy == DestroyApproval::Approved => format!(
@@ -73,8 +63,8 @@ impl Driver {
             }
             Some(RetentionVerdict::Held(evidence)) => evidence.clone(),
         });
-        let kept = self.waits_for(engine, version).or(kept);
-        let count = self.loaded.count(version.kid);
+        let kept = self.waits_for(shared, version).or(kept);
+        let count = shared.loaded.count(version.kid);
         let (sealed, used_up, lanes) = count
             .map_or((version.sealed, version.reserved, version.lanes), |count| {
                 (count.sealed(), count.used(), count.lanes())
@@ -86,10 +76,10 @@ impl Driver {
             kept,
             ..known
         };
-        let Some(held) = self.loaded.get(version.kid) else {
+        let Some(held) = shared.loaded.get(version.kid) else {
             return known;
         };
-        let now = self.clock.instant();
+        let now = shared.clock.instant();
         let limit = used(engine.terms().limit);
         let budget = &held.version.budget;
         let seals = version.state.seals();
@@ -112,7 +102,7 @@ impl Driver {
     }
 
     /// What the destruction of a version waits for, apart from what is stored.
-    fn waits_for(&self, engine: &KeyringState, version: &catalogue::Version) -> Option<String> {
+    fn waits_for(&self, shared: &Shared, version: &catalogue::Version) -> Option<String> {
         if let Some(proposal) = version
             .proposed
             .as_ref()
@@ -128,40 +118,66 @@ impl Driver {
                 "{who} has asked for its destruction{force} ({why}), and somebody else has to approve: {APPROVE}"
             ));
         }
-        let until = engine.held_until(version.number, self.now())?;
-        (until > self.wall()).then(|| format!("it is held until {until:.0}, whatever is stored"))
+        let until = self.engine.held_until(version.number, shared.now())?;
+        (until > shared.wall()).then(|| format!("it is held until {until:.0}, whatever is stored"))
     }
 
     /// Whether the budget of a version is used up; while reservations fail, what is reserved is all of it.
-    pub(super) fn is_exhausted(&self, index: usize, version: &catalogue::Version) -> bool {
-        let Some((engine, managed)) = self
-            .engine(index)
-            .map(|(_keyring, engine)| engine)
-            .zip(self.keyrings.get(index))
-        else {
-            return false;
-        };
-        let Some(held) = self.loaded.get(version.kid) else {
-            return VersionStatus::of_record(engine, version, self.now()).exhausted;
+    pub(super) fn is_exhausted(&self, shared: &Shared, version: &catalogue::Version) -> bool {
+        let engine = &self.engine;
+        let Some(held) = shared.loaded.get(version.kid) else {
+            return VersionStatus::of_record(engine, version, shared.now()).exhausted;
         };
         let budget = &held.version.budget;
         let limit = used(engine.terms().limit);
-        let most = managed.reserve_failure.as_ref();
+        let most = self.reserve_failure.as_ref();
         let most = most.map_or(limit, |_why| budget.reserved());
         version.state.seals() && is_used_up(budget, most, held.used())
     }
 
     /// Why a version is kept, as far as this gateway knows. The caller adds the answer of JetStream.
-    pub(super) fn kept(&self, index: usize, number: u32) -> Result<RetentionReasons, OrderError> {
+    pub(super) fn kept(
+        &self,
+        shared: &Shared,
+        number: u32,
+    ) -> Result<RetentionReasons, OrderError> {
         let unknown = OrderError::Refused(Refused::Unknown(number));
-        let (_keyring, engine) = self.engine(index).ok_or(OrderError::Stopping)?;
-        let version = self.record(index).and_then(|record| record.version(number));
+        let version = self.version(shared, number);
         let version = version.ok_or(unknown)?;
-        let mark = Mark::unrecorded(&self.marks, version);
-        let mut kept = RetentionReasons::of_record(engine, version, (self.now(), mark));
-        kept.reasons.extend(self.waits_for(engine, version));
-        kept.reasons.extend(self.opened_recently(index, number));
+        let mark = Mark::unrecorded(&shared.marks, version);
+        let mut kept = RetentionReasons::of_record(&self.engine, version, (shared.now(), mark));
+        kept.reasons.extend(self.waits_for(shared, version));
+        kept.reasons.extend(self.opened_recently(shared, number));
         Ok(kept)
+    }
+
+    /// What a leaked version exposes.
+    pub(super) fn exposure(&self, shared: &Shared, number: u32) -> Result<Exposure, OrderError> {
+        let version = self.version(shared, number);
+        let version = version.ok_or(OrderError::Refused(Refused::Unknown(number)))?;
+        let count = shared.loaded.count(version.kid);
+        let keyring = &self.name;
+        Ok(Exposure {
+            halted: shared.loaded.is_halted(version.kid) && version.stopped_sealing().is_none(),
+            sealed: count.map_or(version.reserved, SealedCount::used).into(),
+            exact: count.map_or(version.sealed == version.reserved, SealedCount::is_exact),
+            lanes: count.map_or(version.lanes, SealedCount::lanes),
+            opens: shared.loaded.opens(keyring, version) != Opens::No,
+            ..Exposure::of_record(keyring, shared.rule(keyring), version)
+        })
+    }
+
+    /// For the audit log: what was sealed under a version that has been revoked, at least and at most.
+    pub(super) fn exposed(&self, shared: &Shared, step: &Step) -> Option<ExposedData> {
+        let Step::Compromise(number) = step else {
+            return None;
+        };
+        let version = self.record(shared)?.version(*number)?;
+        let count = shared.loaded.count(version.kid);
+        let least = count.map_or(version.sealed, SealedCount::sealed);
+        let most = count.map_or(version.reserved, SealedCount::most);
+        let lanes = count.map_or(version.lanes, SealedCount::lanes);
+        (version.state == State::Compromised).then(|| exposed(version, (least, most), lanes))
     }
 }
 

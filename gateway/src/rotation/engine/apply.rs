@@ -7,14 +7,15 @@ use crate::audit::Trigger;
 use crate::catalogue::State;
 use crate::rotation::reason::Reason;
 
+use super::event::Event;
 use super::order::{Order, OrderRequest};
 use super::state::{
     Backoff, FIRST_LEAD, FIRST_PAUSE, Failure, KeyringState, OngoingRotation, RetentionVerdict,
     Work,
 };
+use super::step::Step;
 use super::usage::UsageReport;
 use super::version::{Member, Now, VersionView};
-use super::{Event, Step};
 
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);

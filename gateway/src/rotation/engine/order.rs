@@ -38,6 +38,16 @@ pub struct OrderRequest {
     pub reason: Reason,
 }
 
+/// A request to destroy a key version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of its own")]
+pub struct DestroyRequest {
+    /// Destroy even if stored messages may need the version: the caller has seen the evidence.
+    pub forced: bool,
+    /// Approves of a destruction that another person, or the gateway, has requested.
+    pub approves: bool,
+}
+
 /// Why an order is not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {

@@ -7,13 +7,13 @@ use jiff::Timestamp;
 
 use crate::audit::Trigger;
 use crate::catalogue::State;
-use crate::fault::Fault;
+use crate::fault::{Fault, Faulty};
 use crate::rotation::reason::Reason;
 use crate::rotation::terms::Terms;
 
-use super::Step;
 use super::order::{Order, OrderRequest, Refused};
 use super::spacing::RotationSpacing;
+use super::step::Step;
 use super::usage::Usage;
 use super::version::{Member, Now, VersionView, later};
 
@@ -84,6 +84,17 @@ pub struct Failure {
     pub text: String,
     /// Who must act.
     pub fault: Fault,
+}
+
+impl Failure {
+    /// Of an error.
+    #[must_use]
+    pub fn of(error: &impl Faulty) -> Self {
+        Self {
+            text: error.to_string(),
+            fault: error.fault(),
+        }
+    }
 }
 
 /// Whether stored messages may need a version.

@@ -10,7 +10,6 @@ use crate::printable::Count;
 use crate::rotation::reason::Reason;
 use crate::rotation::terms::{Limit, Terms};
 
-use super::LimitHeadroom;
 use super::version::Now;
 
 /// The window of the rate.
@@ -18,6 +17,16 @@ const WINDOW: Duration = Duration::from_secs(120);
 
 /// The least distance of samples.
 const SPACING: Duration = Duration::from_secs(1);
+
+/// What is left to reserve of a version's limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LimitHeadroom {
+    /// As much as lanes ask for.
+    #[default]
+    Enough,
+    /// Less than they ask for.
+    Spent,
+}
 
 /// The use of the active version over time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,7 +9,6 @@ use super::simulated_run::{End, SimulatedRun, Size, operator, second_person, ter
 use crate::audit::Trigger;
 use crate::envelope::{Header, Kid, Volume};
 use crate::policy::KeyringName;
-use crate::rotation::driver::Request;
 use crate::rotation::engine::Order;
 use crate::rotation::{DestroyRequest, OrderError, Reason, Reload};
 
@@ -55,7 +54,7 @@ impl SimulatedRun<'_> {
 
     /// The number of one of the last versions, or the next.
     fn number(&mut self, ring: usize) -> u32 {
-        let record = self.driver().catalogue.record(&self.names[ring]);
+        let record = self.driver().shared.catalogue.record(&self.names[ring]);
         let count = record.map_or(0, |record| record.versions.len());
         let back = self.rng.index(4).min(count);
         u32::try_from(count - back).unwrap() + u32::from(self.rng.one_in(8))
@@ -68,11 +67,7 @@ impl SimulatedRun<'_> {
         match self.rng.below(9) {
             0..=3 => {
                 let (answer, _nobody) = oneshot::channel();
-                self.driver_mut().serve(Request::Rotate {
-                    keyring,
-                    reason: operator(),
-                    answer,
-                });
+                self.driver_mut().rotate(&keyring, operator(), answer);
             }
             4 => self.revoke(ring, Order::Compromise(number)),
             5 => self.revoke(ring, Order::Suspend(number)),
@@ -198,13 +193,9 @@ impl SimulatedRun<'_> {
     ) {
         let keyring = self.names[ring].to_string();
         let (answer, _nobody) = oneshot::channel();
-        self.driver_mut().serve(Request::Destroy {
-            keyring,
-            number,
-            request: DestroyRequest { forced, approves },
-            reason,
-            answer,
-        });
+        let request = DestroyRequest { forced, approves };
+        self.driver_mut()
+            .destroy((&keyring, number), request, reason, answer);
     }
 
     fn reload(&mut self) {
@@ -227,7 +218,7 @@ impl SimulatedRun<'_> {
 
     /// What was reserved under an older limit may still be sealed.
     fn note_reserved(&self, ring: usize, name: &KeyringName) {
-        let record = self.driver().catalogue.record(name);
+        let record = self.driver().shared.catalogue.record(name);
         let mut path = self.traffic.path();
         for version in record.into_iter().flat_map(|record| &record.versions) {
             let cap = path.ledger.caps.entry((ring, version.number)).or_default();

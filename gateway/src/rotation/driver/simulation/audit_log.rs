@@ -10,7 +10,7 @@ use crate::audit::{Act, Action, Body, Completed, EventId, Line, OutcomeKind, Tri
 use crate::catalogue::{State, Version};
 use crate::disk::testing::{CrashDisk, DiskFault};
 use crate::retention::RetentionAnswer;
-use crate::rotation::driver::perform::DestroyOrder;
+use crate::rotation::driver::inspection::DestroyOrder;
 use crate::rotation::engine::Order;
 use crate::rotation::reason::{DestroyBasis, Reason};
 use crate::rotation::report::Time;
@@ -33,6 +33,7 @@ fn version(bench: &Bench, completed: &Completed) -> Option<Version> {
     let kid = completed.event.act.version.as_ref().unwrap().kid;
     let found = bench
         .driver
+        .shared
         .catalogue
         .find_by_kid(crate::envelope::Kid(kid.0));
     found.map(|(_keyring, version)| version.clone())
@@ -178,13 +179,10 @@ fn destroyed(bench: &mut Bench, stored: Option<&RetentionAnswer>) -> Completed {
         },
         reason: Reason::of_gateway(Trigger::Manual, "a test says so"),
     };
+    let (keyring, shared) = bench.driver.find("default").unwrap();
     let given = match stored {
-        Some(stored) => bench.driver.destroy_if((0, 1), wanted, stored),
-        None => {
-            bench
-                .driver
-                .give_destroy_order((0, Order::Destroy(1)), wanted, DestroyBasis::Forced)
-        }
+        Some(stored) => keyring.destroy_if(shared, 1, wanted, stored),
+        None => keyring.give_destroy_order(shared, Order::Destroy(1), wanted, DestroyBasis::Forced),
     };
     given.unwrap();
     let outcomes = outcomes(&bench.lines());
@@ -227,10 +225,11 @@ fn order_that_is_refused_is_a_line_with_who_and_why() {
         assert_eq!(act.why.as_str(), "a test says so");
         assert!(refused.error.unwrap().as_str().contains(says), "{order:?}");
     }
-    let unknown = bench
+    let (answer, mut told) = tokio::sync::oneshot::channel();
+    bench
         .driver
-        .rotate("agents", Reason::of_gateway(Trigger::Manual, "why"));
-    unknown.unwrap_err();
+        .rotate("agents", Reason::of_gateway(Trigger::Manual, "why"), answer);
+    told.try_recv().unwrap().unwrap_err();
     let lines = bench.lines();
     let Body::Outcome(refused) = &lines.last().unwrap().body else {
         panic!("{lines:?}");
@@ -249,7 +248,7 @@ fn rotation_that_joins_the_one_under_way_is_a_line() {
     let reason = |why: &str| Reason::of_gateway(Trigger::Manual, why);
     // The first of these waits, because the last rotation is less than a second ago.
     for why in ["first", "second"] {
-        bench.driver.rotate("default", reason(why)).unwrap();
+        bench.driver.begin_rotation("default", reason(why));
     }
     let lines = bench.lines();
     let Body::Outcome(joined) = &lines.last().unwrap().body else {
@@ -275,7 +274,7 @@ fn three_kills_with_one_message_each_are_three_messages_and_no_rotation() {
         bench.driver.tick();
     }
     bench.seal(1);
-    let status = bench.driver.status();
+    let status = bench.driver.overview().keyrings;
     let [version] = status[0].versions.as_slice() else {
         panic!("{status:?}");
     };
@@ -299,6 +298,8 @@ fn exposure_ends_when_the_version_stopped_sealing_and_stands_with_the_revocation
     bench.manual_clock.advance(Duration::from_hours(1));
     bench.ask(Order::Destroy(1));
     assert_eq!(bench.state(1), State::Destroyed);
-    let exposure = bench.driver.exposure("default", 1).unwrap();
+    let exposure = bench.driver.keyrings[0]
+        .exposure(&bench.driver.shared, 1)
+        .unwrap();
     assert_eq!(exposure.until, Some(Time(stopped)));
 }

@@ -62,7 +62,12 @@ impl SimulatedRun<'_> {
     /// The safety checks.
     pub(super) fn check(&mut self) {
         for index in 0..self.names.len() {
-            let record = self.driver().catalogue.record(&self.names[index]).cloned();
+            let record = self
+                .driver()
+                .shared
+                .catalogue
+                .record(&self.names[index])
+                .cloned();
             if let Some(record) = record {
                 self.check_record(index, &record);
                 self.check_rotation_interval(index, &record);
@@ -203,7 +208,7 @@ impl SimulatedRun<'_> {
         let loaded = snapshot.is_some_and(|snapshot| snapshot.by_kid(version.kid).is_some());
         assert!(!loaded, "{id:?} is destroyed and still loaded");
         assert!(
-            self.driver().loaded.get(version.kid).is_none(),
+            self.driver().shared.loaded.get(version.kid).is_none(),
             "{id:?} is destroyed and its secret is in memory"
         );
         if !self.observed.destroyed.insert(id) {
@@ -295,7 +300,7 @@ impl SimulatedRun<'_> {
             .filter(|version| version.keyring == keyring)
         {
             let version = record.version(loaded.number).unwrap();
-            let opens = self.driver().loaded.opens(&record.keyring, version);
+            let opens = self.driver().shared.loaded.opens(&record.keyring, version);
             assert!(
                 matches!(opens, Opens::Yes | Opens::OnDemand),
                 "version {} of keyring {index} is loaded and {}",
@@ -351,13 +356,14 @@ impl SimulatedRun<'_> {
         let name = self.names[id.0].clone();
         let driver = self.driver();
         let version = driver
+            .shared
             .catalogue
             .record(&name)
             .unwrap()
             .version(id.1)
             .unwrap()
             .clone();
-        let opens = driver.loaded.opens(&name, &version);
+        let opens = driver.shared.loaded.opens(&name, &version);
         let verdict = self.driver_mut().look_for(version.kid);
         let messages = self
             .traffic

@@ -126,7 +126,7 @@ impl<'h> RestartBench<'h> {
     fn rotate(&mut self) {
         self.pass(SECOND);
         let reason = Reason::of_gateway(Trigger::Manual, "a test says so");
-        self.driver().rotate("default", reason).unwrap();
+        self.driver().begin_rotation("default", reason);
     }
 
     fn version(&mut self, number: u32) -> Version {
@@ -329,10 +329,8 @@ fn operator_s_destruction_waits_for_the_overlap_whatever_the_clock_shows() {
         let mut bench = RestartBench::new(&fixture, Retain::Archive);
         bench.rotate();
         bench.restart(restarted, SECOND, set);
-        let refused = bench
-            .driver()
-            .may_destroy(0, Order::Destroy(1))
-            .unwrap_err();
+        let (keyring, shared) = bench.driver().find("default").unwrap();
+        let refused = keyring.may_destroy(shared, Order::Destroy(1)).unwrap_err();
         assert!(refused.to_string().contains("overlap"), "{refused}");
     });
 }

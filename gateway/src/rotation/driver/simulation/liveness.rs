@@ -21,7 +21,7 @@ impl SimulatedRun<'_> {
             self.members.set_behaviour(member, Behaviour::Honest);
         }
         self.oracle.clock_jumps();
-        if self.driver().journal.closed_by().is_some() || self.rng.one_in(3) {
+        if self.driver().shared.journal.closed_by().is_some() || self.rng.one_in(3) {
             let how = self.rng.pick(&[End::PowerCut, End::Killed, End::Stopped]);
             self.end(how);
         }
@@ -45,7 +45,7 @@ impl SimulatedRun<'_> {
             self.assert_seals(ring);
             let before = self.active(ring);
             let keyring = self.names[ring].to_string();
-            drop(self.driver_mut().rotate(&keyring, operator()));
+            self.driver_mut().begin_rotation(&keyring, operator());
             for _ in 0..5 {
                 self.wait(Duration::from_secs(3));
             }
@@ -81,7 +81,7 @@ impl SimulatedRun<'_> {
     }
 
     fn active(&self, ring: usize) -> u32 {
-        let record = self.driver().catalogue.record(&self.names[ring]);
+        let record = self.driver().shared.catalogue.record(&self.names[ring]);
         let active = record.and_then(|record| record.active());
         active
             .unwrap_or_else(|| panic!("keyring {ring} has no active version: {record:?}"))
@@ -101,7 +101,7 @@ impl SimulatedRun<'_> {
         }
         panic!(
             "keyring {ring} does not seal: {last:?}, {:?}",
-            self.driver().status()
+            self.driver().overview().keyrings
         );
     }
 
@@ -117,6 +117,7 @@ impl SimulatedRun<'_> {
         for (ring, active) in numbers.into_iter().enumerate() {
             let record = self
                 .driver()
+                .shared
                 .catalogue
                 .record(&self.names[ring])
                 .cloned()
@@ -132,7 +133,7 @@ impl SimulatedRun<'_> {
                     State::Archived => stays_archived(&self.terms[ring]),
                     State::PreActive | State::Ready | State::Active | State::DecryptOnly => false,
                 };
-                let ring = self.driver().engine(ring);
+                let ring = &self.driver().keyrings[ring].engine;
                 assert!(right, "it has not come to its end: {version:?}, {ring:?}");
             }
         }

@@ -93,7 +93,7 @@ fn whoever_no_longer_waits_has_nothing_loaded() {
     bench.ask(Order::Rotate);
     bench.ask(Order::Archive(1));
     let kid = bench.driver.kid(0, 1).unwrap();
-    bench.driver.loaded.forget(kid);
+    bench.driver.shared.loaded.forget(kid);
     let before = snapshots(&bench);
     drop(put(&mut bench, kid, Duration::ZERO));
     bench.driver.serve_misses();
@@ -155,7 +155,7 @@ fn version_that_is_not_ready_yet_is_told_from_one_that_nobody_knows() {
         let mut bench = Bench::new(&fixture);
         bench.manual_clock.advance(Duration::from_secs(1));
         bench.disk.arm(step, DiskFault::Error(ErrorKind::Other));
-        drop(bench.driver.rotate("default", operator()));
+        bench.driver.begin_rotation("default", operator());
         let record = bench.driver.record(0).unwrap();
         let last = record.versions.last().unwrap();
         (last.state == State::PreActive).then_some(bench)
@@ -172,7 +172,7 @@ fn version_whose_secret_cannot_be_unwrapped_is_told_from_one_that_nobody_knows()
     bench.ask(Order::Archive(1));
     let kid = bench.driver.kid(0, 1).unwrap();
     for (is_away, verdict) in [(true, Verdict::Unloadable), (false, Verdict::Loaded)] {
-        bench.driver.loaded.forget(kid);
+        bench.driver.shared.loaded.forget(kid);
         away.store(is_away, Ordering::Relaxed);
         let mut told = ask(&mut bench, kid, Duration::ZERO);
         assert_eq!(told.try_recv(), Ok(verdict));

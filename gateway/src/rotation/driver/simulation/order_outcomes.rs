@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::super::run::{DrainChannel, Request};
-use super::super::{Driver, Parts};
+use super::super::{DrainChannel, Driver, Parts};
 use super::environment::{self, Fixture, signer};
 use crate::audit::{Actor, Head, Log, LogDir, LoggedState, Settings, Trigger, WriteFailed};
 use crate::catalogue::{Catalogue, State, audit_heads};
@@ -170,11 +169,7 @@ impl OrderBench<'_> {
             return done.map(drop);
         }
         let (answer, mut told) = tokio::sync::oneshot::channel();
-        self.driver().serve(Request::Rotate {
-            keyring: "default".to_owned(),
-            reason: reason(),
-            answer,
-        });
+        self.driver().rotate("default", reason(), answer);
         let told: Result<Rotated, OrderError> = told.try_recv().expect("an answer");
         told.map(drop)
     }
@@ -401,7 +396,10 @@ fn check_reload(fixture: &Fixture, fault: Fault) -> OrderOutcome {
     let struck = bench.disk.has_fired();
     let failed = told.is_err();
     let in_force = if failed { before.settings } else { wanted };
-    assert!(bench.driver().settings == in_force, "{fault:?}: {told:?}");
+    assert!(
+        bench.driver().shared.settings == in_force,
+        "{fault:?}: {told:?}"
+    );
     bench.clear_fault(Afterwards::KeepRunning, fault);
     let done = bench.lines(&["\"action\":\"weaken\"", "\"outcome\":\"done\""]);
     assert_eq!(done, usize::from(!failed), "{fault:?}: {told:?}");
@@ -507,6 +505,7 @@ async fn order_that_cannot_be_written_down_stops_a_process_that_drains_and_lends
         );
         bench
             .driver()
+            .shared
             .drainers
             .broadcast(DrainMessage::CatalogueChanged);
         follower.tick();

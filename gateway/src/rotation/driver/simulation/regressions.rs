@@ -14,7 +14,6 @@ use crate::disk::testing::{CrashDisk, DiskFault};
 use crate::envelope::{Binding, OVERHEAD};
 use crate::keyring::{Lanes, WorkerId};
 use crate::policy::{Policy, Rule};
-use crate::rotation::driver::run::Request;
 use crate::rotation::driver::{Driver, Parts};
 use crate::rotation::engine::Order;
 use crate::rotation::external::{NoInspector, SingleMember};
@@ -115,11 +114,11 @@ impl Bench {
     /// The operator's answer, if there is one yet.
     fn rotate(&mut self) -> Option<Result<Rotated, OrderError>> {
         let (answer, mut told) = tokio::sync::oneshot::channel();
-        self.driver.serve(Request::Rotate {
-            keyring: "default".to_owned(),
-            reason: Reason::of_gateway(Trigger::Manual, "a test says so"),
+        self.driver.rotate(
+            "default",
+            Reason::of_gateway(Trigger::Manual, "a test says so"),
             answer,
-        });
+        );
         told.try_recv().ok()
     }
 
@@ -297,10 +296,14 @@ fn question_before_a_destruction_names_subjects_that_a_reload_took_away() {
     let mut bench = Bench::new(&fixture);
     bench.reload("agents.>", Terms::default());
     bench.ask(Order::Rotate);
-    let question = bench.driver.question(0, 1).unwrap();
+    let question = bench.driver.keyrings[0]
+        .question(&bench.driver.shared, 1)
+        .unwrap();
     let asked: Vec<_> = question.subjects.iter().map(ToString::to_string).collect();
     assert_eq!(asked, ["agents.>", ">"]);
-    let question = bench.driver.question(0, 2).unwrap();
+    let question = bench.driver.keyrings[0]
+        .question(&bench.driver.shared, 2)
+        .unwrap();
     assert_eq!(question.subjects.len(), 1);
 }
 
@@ -309,7 +312,8 @@ fn version_is_not_destroyed_unforced_while_its_overlap_lasts() {
     let fixture = Fixture::new();
     let mut bench = Bench::new(&fixture);
     bench.ask(Order::Rotate);
-    let error = bench.driver.may_destroy(0, Order::Destroy(1)).unwrap_err();
+    let (keyring, shared) = bench.driver.find("default").unwrap();
+    let error = keyring.may_destroy(shared, Order::Destroy(1)).unwrap_err();
     assert!(error.to_string().contains("overlap"), "{error}");
 }
 
@@ -338,11 +342,11 @@ fn rotation_whose_time_comes_between_two_ticks_is_answered_when_it_is_done() {
     let mut bench = Bench::new(&fixture);
     bench.ask(Order::Rotate);
     let (answer, mut told) = tokio::sync::oneshot::channel();
-    bench.driver.serve(Request::Rotate {
-        keyring: "default".to_owned(),
-        reason: Reason::of_gateway(Trigger::Manual, "right behind another"),
+    bench.driver.rotate(
+        "default",
+        Reason::of_gateway(Trigger::Manual, "right behind another"),
         answer,
-    });
+    );
     bench.manual_clock.advance(Duration::from_secs(1));
     bench.driver.answer_pending_rotations();
     assert!(told.try_recv().is_err(), "it is not done yet");

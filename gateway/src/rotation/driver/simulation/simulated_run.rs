@@ -184,7 +184,7 @@ impl<'h> SimulatedRun<'h> {
     /// Hands the answers that have arrived to the driver.
     pub(super) fn receive_answers(&mut self) {
         let driver = self.driver_mut();
-        while let Some(Some(told)) = driver.inspections.next().now_or_never() {
+        while let Some(Some(told)) = driver.shared.inspections.next().now_or_never() {
             driver.inspected(told);
         }
     }

@@ -65,7 +65,7 @@ impl StandstillBench {
     fn new(fixture: &Fixture) -> Self {
         let (custodian, away) = UnavailableCustodian::new(fixture);
         let bench = Bench::with(fixture, custodian, terms(20_000));
-        let lanes = Lanes::new(WorkerId(0), bench.driver.clock.instant());
+        let lanes = Lanes::new(WorkerId(0), bench.driver.shared.clock.instant());
         Self { bench, away, lanes }
     }
 
@@ -73,7 +73,7 @@ impl StandstillBench {
     fn seal_until_refused(&mut self) -> SealRefused {
         let snapshot = Arc::clone(&self.bench.driver.keys().load());
         self.lanes
-            .begin(&snapshot, self.bench.driver.clock.instant());
+            .begin(&snapshot, self.bench.driver.shared.clock.instant());
         let keyring = snapshot.policy().by_name("default").unwrap();
         let mut out = [0; 1 + OVERHEAD];
         loop {
@@ -91,7 +91,7 @@ impl StandstillBench {
     /// The reported standstill after a tick, which must also be the announced one.
     fn reported(&mut self) -> Option<PublishStall> {
         self.bench.driver.tick();
-        let status = self.bench.driver.status_of(0).unwrap();
+        let status = self.bench.driver.status(0);
         assert_eq!(status.stopped.is_some(), status.standstill().is_some());
         assert_eq!(self.bench.driver.keyrings[0].stopped, status.stopped);
         status.stopped

@@ -32,9 +32,9 @@ fn set(world: &mut World, seconds: i64, process: Process) {
     let by = SignedDuration::from_secs(seconds);
     world.now.wall = world.now.wall.saturating_add(by).unwrap();
     if let Process::Begins = process {
-        let members = world.state().members.clone();
-        let terms = world.state().terms().clone();
-        world.state = Some(KeyringState::new(terms, world.versions.clone(), members));
+        let members = world.state.members.clone();
+        let terms = world.state.terms().clone();
+        world.state = KeyringState::new(terms, world.versions.clone(), members);
     }
     world.tick();
 }
@@ -101,10 +101,10 @@ fn cryptoperiod_with_its_jitter_is_never_longer_and_a_clock_that_is_set_costs_on
                 ..terms()
             });
             for _ in 0..3 {
-                let before = world.state().active().unwrap().number;
+                let before = world.state.active().unwrap().number;
                 let count = world.versions.len();
                 pass(&mut world, 24 * HOUR, fault);
-                let after = world.state().active().unwrap().number;
+                let after = world.state.active().unwrap().number;
                 assert!(after > before, "{jitter}, {fault:?}");
                 // Each step asks for one at most, the end of the period for one or, with its jitter, two.
                 let most = fault.0.len() + 2;
@@ -123,7 +123,7 @@ fn version_born_in_the_future_is_replaced_at_once_and_its_successor_is_not() {
         assert_eq!(world.versions.len(), 1);
         world.done.clear();
         set(&mut world, -364 * DAY, process);
-        assert_eq!(world.state().active().unwrap().number, 2, "{process:?}");
+        assert_eq!(world.state.active().unwrap().number, 2, "{process:?}");
         assert!(
             world
                 .done
@@ -145,7 +145,7 @@ fn rotations_stay_apart_whatever_the_clock_shows() {
             pass(&mut world, SECOND / 2, fault);
         }
         world.pass(SECOND);
-        assert_eq!(world.state().held_back(world.now), None, "{fault:?}");
+        assert_eq!(world.state.held_back(world.now), None, "{fault:?}");
     });
 }
 
@@ -167,25 +167,25 @@ fn times_that_are_shown_are_those_at_which_it_happens() {
             );
         };
         near(
-            world.state().overlap_ends(1, world.now),
+            world.state.overlap_ends(1, world.now),
             &world,
             Duration::from_mins(6),
         );
         world.pass(Duration::from_mins(6));
         pass(&mut world, Duration::from_mins(20), fault);
         near(
-            world.state().held_until(1, world.now),
+            world.state.held_until(1, world.now),
             &world,
             Duration::from_mins(40),
         );
-        let rotates = world.state().outlook(world.now).rotates.unwrap();
+        let rotates = world.state.outlook(world.now).rotates.unwrap();
         let left = rotates.duration_since(world.now.wall);
         assert!(
             left <= SignedDuration::from_hours(24),
             "{fault:?}: {left:?}"
         );
-        let number = world.state().active().unwrap().number;
-        assert_eq!(world.state().expiry(Some(number), world.now), Some(rotates));
+        let number = world.state.active().unwrap().number;
+        assert_eq!(world.state.expiry(Some(number), world.now), Some(rotates));
     });
 }
 

@@ -28,7 +28,7 @@ fn version_is_held_after_its_overlap_whatever_is_stored() {
     assert_eq!(world.states(), [Archived, Active]);
     // An answer from before would be a day old by then.
     assert_eq!(world.asked, 0);
-    let until = world.state().held_until(1, world.now).unwrap();
+    let until = world.state.held_until(1, world.now).unwrap();
     assert_eq!(until, later(world.now.wall, 24 * HOUR));
     world.pass(23 * HOUR);
     assert_eq!(world.states()[0], Archived);
@@ -44,11 +44,7 @@ fn hold_counts_from_the_overlap_over_a_restart_and_a_reload_changes_it_at_once()
     };
     let mut world = replaced(terms.clone());
     world.pass(12 * HOUR);
-    world.state = Some(KeyringState::new(
-        terms.clone(),
-        world.versions.clone(),
-        [me()].into(),
-    ));
+    world.state = KeyringState::new(terms.clone(), world.versions.clone(), [me()].into());
     world.pass(11 * HOUR);
     assert_eq!(world.states()[0], Archived);
     let longer = Terms {
@@ -78,7 +74,7 @@ fn version_that_nothing_needs_waits_for_an_approval() {
         hold: HOUR,
         ..approved()
     });
-    let may = |world: &World| world.state().may_approve(1, &Uid(1), world.now);
+    let may = |world: &World| world.state.may_approve(1, &Uid(1), world.now);
     assert_eq!(may(&world), Err(Refused::NothingAsked(1)), "it is held");
     for _ in 0..50 {
         world.pass(HOUR);
@@ -103,16 +99,12 @@ fn person_cannot_approve_of_what_they_have_asked_for() {
         who: "uid:1".to_owned(),
         number: 1,
     };
-    assert_eq!(world.state().may_approve(1, &Uid(1), world.now), Err(same));
+    assert_eq!(world.state.may_approve(1, &Uid(1), world.now), Err(same));
     // Even if the caller does not check first.
     world.ask_as(Order::Approve(1), Uid(1)).unwrap();
     assert_eq!(world.states()[0], Archived);
     // A restart forgets neither the request nor who made it.
-    world.state = Some(KeyringState::new(
-        approved(),
-        world.versions.clone(),
-        [me()].into(),
-    ));
+    world.state = KeyringState::new(approved(), world.versions.clone(), [me()].into());
     world.ask_as(Order::Approve(1), Uid(1)).unwrap();
     assert_eq!(world.states()[0], Archived);
     world.ask_as(Order::Approve(1), Uid(2)).unwrap();

@@ -21,10 +21,10 @@ use super::version::later;
 use super::*;
 use crate::audit::{self, Trigger};
 use crate::catalogue::State;
-use crate::envelope::{Kid, Suite};
+use crate::envelope::{Kid, Suite, Volume};
 use crate::fault::{Fault, Retry, Who};
 use crate::rotation::reason::Reason;
-use crate::rotation::terms::{DestroyApproval, Limit, OpenPolicy, Retain, Rotate};
+use crate::rotation::terms::{DestroyApproval, Limit, OpenPolicy, Retain, Rotate, Terms};
 
 const HOUR: Duration = Duration::from_hours(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -64,7 +64,7 @@ fn operator() -> Reason {
 /// A record and a clock that the engine drives.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 struct World {
-    state: Option<KeyringState>,
+    state: KeyringState,
     versions: Vec<VersionView>,
     now: Now,
     /// What was done, with the trigger.
@@ -93,7 +93,7 @@ impl World {
     fn with_members(terms: Terms, members: impl IntoIterator<Item = Member>) -> Self {
         let honest: BTreeSet<_> = members.into_iter().collect();
         Self {
-            state: Some(KeyringState::new(terms, Vec::new(), honest.clone())),
+            state: KeyringState::new(terms, Vec::new(), honest.clone()),
             versions: Vec::new(),
             now: Now {
                 wall: Timestamp::from_second(1_795_428_000).unwrap(),
@@ -121,10 +121,6 @@ impl World {
         world
     }
 
-    fn state(&self) -> &KeyringState {
-        self.state.as_ref().unwrap()
-    }
-
     fn tick(&mut self) {
         self.feed(Event::Tick);
     }
@@ -137,7 +133,7 @@ impl World {
     }
 
     fn used(&mut self, messages: u64, bytes: u64) {
-        let number = self.state().active().unwrap().number;
+        let number = self.state.active().unwrap().number;
         self.feed(Event::Usage {
             number,
             sealed: Volume { messages, bytes },
@@ -152,7 +148,7 @@ impl World {
     }
 
     fn ask_as(&mut self, order: Order, who: audit::Actor) -> Result<(), Refused> {
-        self.state().check_order(order)?;
+        self.state.check_order(order)?;
         let reason = Reason { who, ..operator() };
         self.feed(Event::Ordered(OrderRequest { order, reason }));
         Ok(())
@@ -161,9 +157,7 @@ impl World {
     fn feed(&mut self, event: Event) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
-            let (state, actions) = decide(self.state.take().unwrap(), self.now, event);
-            self.state = Some(state);
-            for action in actions {
+            for action in decide(&mut self.state, self.now, event) {
                 events.extend(self.perform(action));
             }
         }
@@ -212,10 +206,7 @@ impl World {
             self.versions.push(VersionView {
                 number,
                 kid: Kid([u8::try_from(number % 256).unwrap(); 8]),
-                suite: self
-                    .state
-                    .as_ref()
-                    .map_or(Suite::Aes256Gcm, |state| state.terms().suite),
+                suite: self.state.terms().suite,
                 state: State::PreActive,
                 since: self.now.wall,
                 entered: self.now.monotonic,

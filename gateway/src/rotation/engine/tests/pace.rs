@@ -32,7 +32,7 @@ fn rush(world: &mut World, count: usize) -> Vec<Duration> {
 }
 
 fn active(world: &World) -> u32 {
-    world.state().active().unwrap().number
+    world.state.active().unwrap().number
 }
 
 fn gaps(times: &[Duration]) -> Vec<u64> {
@@ -70,12 +70,12 @@ fn person_s_rotation_waits_for_a_second_at_most_and_those_asked_for_meanwhile_ar
         world.ask(Order::Rotate).unwrap();
         assert_eq!(world.states().last(), Some(&Ready));
     }
-    let wait = world.state().held_back(world.now);
+    let wait = world.state.held_back(world.now);
     assert_eq!(wait, Some(SECOND));
     world.pass(SECOND);
     assert_eq!(world.states().last(), Some(&Active), "those after it");
     assert_eq!(world.versions.len(), count + 1);
-    assert_eq!(world.state().held_back(world.now), None);
+    assert_eq!(world.state.held_back(world.now), None);
 }
 
 #[test]
@@ -93,11 +93,7 @@ fn restart_forgets_no_rotation() {
     rush(&mut world, 4);
     world.pass(SECOND);
     let restart = |world: &mut World| {
-        world.state = Some(KeyringState::new(
-            terms(),
-            world.versions.clone(),
-            [me()].into(),
-        ));
+        world.state = KeyringState::new(terms(), world.versions.clone(), [me()].into());
         world.now.elapsed = Duration::ZERO;
         world.activated = None;
         world.tick();
@@ -116,11 +112,7 @@ fn restart_forgets_no_rotation() {
 fn clock_that_goes_back_before_a_restart_holds_nothing_up() {
     let mut world = World::started(terms());
     world.now.wall = Timestamp::from_second(1_000_000_000).unwrap();
-    world.state = Some(KeyringState::new(
-        terms(),
-        world.versions.clone(),
-        [me()].into(),
-    ));
+    world.state = KeyringState::new(terms(), world.versions.clone(), [me()].into());
     world.ask(Order::Rotate).unwrap();
     assert_eq!(world.states(), [DecryptOnly, Active]);
 }

@@ -65,14 +65,14 @@ fn apply(world: &mut World, turn: Turn) {
             world.tick();
         }
         Turn::Volume(messages, bytes) => {
-            if world.state().active().is_some() {
+            if world.state.active().is_some() {
                 world.used(messages, bytes);
             }
         }
         // The order may be refused; what counts is the record.
         Turn::Ask(order) => {
             drop(world.ask(order));
-            if world.state().failure().is_some() {
+            if world.state.failure().is_some() {
                 world.feed(Event::Withdrawn(order));
             }
         }
@@ -89,9 +89,9 @@ fn apply(world: &mut World, turn: Turn) {
             };
         }
         Turn::Restart => {
-            let members = world.state().members.clone();
-            let terms = world.state().terms().clone();
-            world.state = Some(KeyringState::new(terms, world.versions.clone(), members));
+            let members = world.state.members.clone();
+            let terms = world.state.terms().clone();
+            world.state = KeyringState::new(terms, world.versions.clone(), members);
             world.activated = None;
             world.tick();
         }
@@ -119,12 +119,12 @@ proptest! {
         for _ in 0..20 {
             world.pass(Duration::from_secs(30));
         }
-        prop_assert!(world.state().active().is_some());
-        prop_assert!(world.state().rotation.is_none(), "{:?}", world.state());
+        prop_assert!(world.state.active().is_some());
+        prop_assert!(world.state.rotation.is_none(), "{:?}", world.state);
         for _ in 0..200 {
             world.pass(HOUR);
         }
-        let retain = world.state().terms().retain;
+        let retain = world.state.terms().retain;
         for version in &world.versions {
             let over = matches!(version.state, State::DecryptOnly | State::Archived);
             let young = version.age(world.now) < HOUR * 2;

@@ -167,13 +167,13 @@ fn failure_is_retried_with_pauses_that_double() {
     let seconds: Vec<_> = pauses.map(|pause| pause.as_secs()).collect();
     assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
     assert_eq!(
-        world.state().outlook(world.now).failure.unwrap(),
+        world.state.outlook(world.now).failure.unwrap(),
         "the disk is full"
     );
     world.broken = false;
     world.pass(Duration::from_secs(60));
     assert_eq!(world.states(), [DecryptOnly, Active]);
-    assert_eq!(world.state().outlook(world.now).failure, None);
+    assert_eq!(world.state.outlook(world.now).failure, None);
 }
 
 #[test]
@@ -190,11 +190,7 @@ fn a_start_goes_on_from_any_step() {
         successor.number = 2;
         successor.state = state;
         world.versions.push(successor);
-        world.state = Some(KeyringState::new(
-            terms(),
-            world.versions.clone(),
-            [me()].into(),
-        ));
+        world.state = KeyringState::new(terms(), world.versions.clone(), [me()].into());
         world.tick();
         assert_eq!(world.steps(), steps);
         assert_eq!(world.states(), [DecryptOnly, Active]);
@@ -209,11 +205,7 @@ fn successor_of_a_suite_no_longer_configured_is_discarded() {
     successor.state = Ready;
     successor.suite = Suite::Aes256GcmSiv;
     world.versions.push(successor);
-    world.state = Some(KeyringState::new(
-        terms(),
-        world.versions.clone(),
-        [me()].into(),
-    ));
+    world.state = KeyringState::new(terms(), world.versions.clone(), [me()].into());
     world.tick();
     assert_eq!(world.states(), [DecryptOnly, Destroyed, Active]);
 }
@@ -338,11 +330,11 @@ fn revocation_is_owed_until_it_is_done() {
     let mut world = World::started(terms());
     world.broken = true;
     world.ask(Order::Compromise(1)).unwrap();
-    assert!(world.state().has_pending(Order::Compromise(1)));
+    assert!(world.state.has_pending(Order::Compromise(1)));
     world.broken = false;
     world.pass(Duration::from_secs(1));
     assert_eq!(world.states(), [Compromised, Active]);
-    assert!(!world.state().has_pending(Order::Compromise(1)));
+    assert!(!world.state.has_pending(Order::Compromise(1)));
 }
 
 #[test]
@@ -402,13 +394,13 @@ fn rotation_that_would_begin_again_at_once_is_not_aborted() {
     let mut world = World::started(terms());
     world.feed(Event::Joined(Member("other".to_owned())));
     world.ask(Order::Rotate).unwrap();
-    assert_eq!(world.state().may_abort(world.now), Ok(()));
+    assert_eq!(world.state.may_abort(world.now), Ok(()));
     world.used(1000, 1);
     let due = Refused::Due("1000 of 1000 messages sealed".to_owned());
-    assert_eq!(world.state().may_abort(world.now), Err(due));
+    assert_eq!(world.state.may_abort(world.now), Err(due));
     world.used(999, 1);
     world.pass(24 * HOUR);
-    let refused = world.state().may_abort(world.now);
+    let refused = world.state.may_abort(world.now);
     assert!(matches!(refused, Err(Refused::Due(why)) if why.contains("cryptoperiod")));
 }
 
@@ -506,7 +498,7 @@ fn revocation_takes_back_a_restoration_that_waits() {
     world.ask(Order::Compromise(2)).unwrap();
     world.ask(Order::Restore(1)).unwrap();
     world.ask(Order::Compromise(1)).unwrap();
-    assert!(!world.state().has_pending(Order::Restore(1)));
+    assert!(!world.state.has_pending(Order::Restore(1)));
     world.broken = false;
     world.pass(Duration::from_secs(60));
     assert_eq!(world.states(), [Compromised, Compromised, Active]);

@@ -1,0 +1,368 @@
+//! Rotation as the rest of the gateway reaches it: its start, its handle, and its end.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+use rustix::process::{getpriority_process, setpriority_process};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::audit;
+use crate::catalogue::Catalogue;
+use crate::clock::Clock;
+use crate::disk::{self, Lock};
+use crate::keyring::{Keys, Miss};
+use crate::retention::JetStream;
+
+use super::config::{ProcessKind, Reload, RotationConfig};
+use super::drain::DrainLink;
+use super::driver::{AuditedOrder, DrainChannel, Driver, Parts, Request, reply};
+use super::engine::{DestroyRequest, Order};
+use super::error::{OrderError, StartError};
+use super::external::{Inspector, NoInspector, SingleMember};
+use super::message_path::MessagePath;
+use super::reason::Reason;
+use super::report::{
+    self, Exposure, KeyringStatus, Overview, Rehearsal, RetentionReasons, Rotated,
+};
+
+/// How many requests of operators may wait; they are rare, and each waits for a disk.
+const QUEUE: usize = 16;
+
+/// Added to the nice value of the driver's thread: it gets about a third of a worker's share of a contended core.
+const NICE_INCREMENT: i32 = 5;
+
+/// The stores and connections that rotation owns.
+pub struct Stores {
+    /// The key versions.
+    pub catalogue: Catalogue,
+    /// The audit log.
+    pub audit: audit::Log,
+    /// The gateway's own connection to JetStream; `None`: it cannot be asked.
+    pub control: Option<JetStream>,
+    /// Links to processes that drain after a take-over.
+    pub drainers: Vec<DrainLink>,
+    /// Which kind of process this is.
+    pub user: ProcessKind,
+}
+
+/// What the driver yields when another process takes the catalogue over.
+pub struct HandedOver {
+    /// Links to processes that drain already.
+    pub drainers: Vec<DrainLink>,
+    /// Completes when the clients of this process are to be disconnected at once.
+    pub moved: oneshot::Receiver<()>,
+}
+
+/// A handle to the driver. Clones share it.
+#[derive(Clone)]
+pub struct Rotation {
+    requests: mpsc::Sender<Request>,
+}
+
+/// The driver's running thread.
+pub struct Running {
+    requests: mpsc::Sender<Request>,
+    thread: JoinHandle<Option<mpsc::Receiver<Miss>>>,
+}
+
+/// Names a key version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VersionRef<'a> {
+    /// The keyring.
+    pub keyring: &'a str,
+    /// Its number in the keyring.
+    pub number: u32,
+}
+
+/// Gives every keyring an active version, loads what opens, and starts the driver. The keys are ready when this returns. Waits
+/// for the disk.
+///
+/// # Errors
+/// [`StartError`]; the next start goes on from what was written.
+pub fn start(
+    config: RotationConfig,
+    stores: Stores,
+    clock: Clock,
+) -> Result<(Rotation, Arc<Keys>, Running), StartError> {
+    launch(config, parts(stores, clock, None))
+}
+
+/// [`start`] for a message path that has its keys already and keeps running.
+///
+/// # Errors
+/// [`StartError`]; the message path then still opens, seals nothing any more, and gets no keys that it misses.
+pub fn resume(
+    config: RotationConfig,
+    stores: Stores,
+    clock: Clock,
+    held: MessagePath,
+) -> Result<(Rotation, Running), StartError> {
+    let (rotation, _keys, running) = launch(config, parts(stores, clock, Some(held)))?;
+    Ok((rotation, running))
+}
+
+fn launch(
+    config: RotationConfig,
+    parts: Parts,
+) -> Result<(Rotation, Arc<Keys>, Running), StartError> {
+    let (requests, asked) = mpsc::channel(QUEUE);
+    // First what needs no keys: a driver that has started runs.
+    let (gives, given) = std::sync::mpsc::channel::<Box<(Driver, mpsc::Receiver<Miss>)>>();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Thread)?;
+    let thread = Builder::new()
+        .name("rotation".to_owned())
+        .spawn(move || {
+            lower_priority();
+            let started = given.recv().ok()?;
+            Some(runtime.block_on(run(started, asked)))
+        })
+        .map_err(StartError::Thread)?;
+    let started = Box::new(Driver::start(config, parts)?);
+    let keys = started.0.keys();
+    let ended = |_returned| StartError::Thread(io::ErrorKind::BrokenPipe.into());
+    gives.send(started).map_err(ended)?;
+    let running = Running {
+        requests: requests.clone(),
+        thread,
+    };
+    Ok((Rotation { requests }, keys, running))
+}
+
+/// Boxed, because a driver is large.
+fn run(
+    started: Box<(Driver, mpsc::Receiver<Miss>)>,
+    asked: mpsc::Receiver<Request>,
+) -> Pin<Box<impl Future<Output = mpsc::Receiver<Miss>>>> {
+    let (driver, misses) = *started;
+    Box::pin(driver.run(asked, misses))
+}
+
+/// Lowers the priority of the calling thread, and of those that it starts to ask JetStream, below that of the workers. On Linux a
+/// nice value is a thread's own.
+fn lower_priority() {
+    let stepped = getpriority_process(None)
+        .and_then(|nice| setpriority_process(None, nice.saturating_add(NICE_INCREMENT)));
+    if let Err(error) = stepped {
+        tracing::trace!(%error, "the rotation thread has the priority of a worker");
+    }
+}
+
+fn parts(stores: Stores, clock: Clock, held: Option<MessagePath>) -> Parts {
+    let inspector: Box<dyn Inspector> = match stores.control {
+        Some(control) => Box::new(control),
+        None => Box::new(NoInspector),
+    };
+    Parts {
+        catalogue: stores.catalogue,
+        audit: stores.audit,
+        inspector,
+        fleet: Box::new(SingleMember),
+        drainers: stores.drainers,
+        user: stores.user,
+        clock,
+        held,
+    }
+}
+
+impl Rotation {
+    /// Switches the keyring to a new version now.
+    ///
+    /// # Errors
+    /// [`OrderError`]; the active version goes on sealing.
+    pub async fn rotate(&self, keyring: &str, reason: Reason) -> Result<Rotated, OrderError> {
+        let keyring = keyring.to_owned();
+        self.ask_later(move |driver, answer| driver.rotate(&keyring, reason, answer))
+            .await?
+    }
+
+    /// Carries out any other order; yields the status of the keyring afterwards.
+    ///
+    /// # Errors
+    /// [`OrderError`].
+    pub async fn order(
+        &self,
+        keyring: &str,
+        order: Order,
+        reason: Reason,
+    ) -> Result<KeyringStatus, OrderError> {
+        let keyring = keyring.to_owned();
+        self.ask(move |driver| driver.order(&keyring, order, reason))
+            .await?
+    }
+
+    /// Destroys a version; where that takes a second person, records the request or the approval.
+    ///
+    /// # Errors
+    /// [`OrderError::Held`] with the evidence while something stored may need it.
+    pub async fn destroy(
+        &self,
+        which: VersionRef<'_>,
+        request: DestroyRequest,
+        reason: Reason,
+    ) -> Result<KeyringStatus, OrderError> {
+        let (keyring, number) = (which.keyring.to_owned(), which.number);
+        self.ask_later(move |driver, answer| {
+            driver.destroy((&keyring, number), request, reason, answer);
+        })
+        .await?
+    }
+
+    /// Every keyring and its versions; empty when the gateway is stopping.
+    pub async fn status(&self) -> Vec<KeyringStatus> {
+        self.overview().await.keyrings
+    }
+
+    /// The same, with the faults of catalogue and audit log.
+    pub async fn overview(&self) -> Overview {
+        let overview = self.ask(|driver| driver.overview()).await;
+        overview.unwrap_or_default()
+    }
+
+    /// The number of a version that a person names by number or label; the active one's without a name.
+    ///
+    /// # Errors
+    /// [`OrderError`] when there is no such keyring or version.
+    pub async fn number(&self, keyring: &str, named: Option<&str>) -> Result<u32, OrderError> {
+        let overview = self.ask(|driver| driver.overview()).await?;
+        report::number(&overview.keyrings, keyring, named)
+    }
+
+    /// Why a version is not destroyed.
+    ///
+    /// # Errors
+    /// [`OrderError`].
+    pub async fn why(&self, which: VersionRef<'_>) -> Result<RetentionReasons, OrderError> {
+        let (keyring, number) = (which.keyring.to_owned(), which.number);
+        self.ask_later(move |driver, answer| driver.why((&keyring, number), answer))
+            .await?
+    }
+
+    /// What a leaked version exposes.
+    ///
+    /// # Errors
+    /// [`OrderError`].
+    pub async fn exposure(&self, which: VersionRef<'_>) -> Result<Exposure, OrderError> {
+        let (keyring, number) = (which.keyring.to_owned(), which.number);
+        self.ask(move |driver| driver.exposure((&keyring, number)))
+            .await?
+    }
+
+    /// Rehearses a revocation: tries everything that one needs, without revoking.
+    ///
+    /// # Errors
+    /// [`OrderError::Stopping`].
+    pub async fn drill(&self, reason: Reason) -> Result<Vec<Rehearsal>, OrderError> {
+        self.ask(move |driver| driver.drill(&reason)).await
+    }
+
+    /// The last lines of the audit log.
+    ///
+    /// # Errors
+    /// [`OrderError`].
+    pub async fn tail(&self, count: usize) -> Result<Vec<String>, OrderError> {
+        self.ask(move |driver| driver.tail(count)).await?
+    }
+
+    /// Writes into the audit log that an order was refused. `keyring` is as the caller named it; `None` concerns all.
+    pub async fn refused(
+        &self,
+        (keyring, what): (Option<&str>, audit::Action),
+        reason: Reason,
+        why: String,
+    ) {
+        let wanted = AuditedOrder {
+            keyring: keyring.map(str::to_owned),
+            what,
+            number: None,
+            reason,
+        };
+        let asked = self.ask(move |driver| driver.refused(wanted, why));
+        if asked.await.is_err() {
+            tracing::debug!("what is refused while the gateway stops is not written down");
+        }
+    }
+
+    /// Puts other terms and subjects in force. What weakens protection is written to the audit log before, or is refused.
+    ///
+    /// # Errors
+    /// [`OrderError`]; nothing has changed then.
+    pub async fn reload(&self, config: RotationConfig, reload: Reload) -> Result<(), OrderError> {
+        self.ask(move |driver| driver.reload(config, reload))
+            .await?
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Driver) -> T + Send + 'static,
+    ) -> Result<T, OrderError> {
+        self.ask_later(|driver, answer| reply(answer, work(driver)))
+            .await
+    }
+
+    /// The same where the driver may answer later.
+    async fn ask_later<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Driver, oneshot::Sender<T>) + Send + 'static,
+    ) -> Result<T, OrderError> {
+        let (answer, answered) = oneshot::channel();
+        let work = Request::Ask(Box::new(move |driver: &mut Driver| work(driver, answer)));
+        let sent = self.requests.send(work).await;
+        sent.map_err(|_ended| OrderError::Stopping)?;
+        answered.await.map_err(|_dropped| OrderError::Stopping)
+    }
+}
+
+impl Running {
+    /// Has the driver close the catalogue and the audit log: on return another process can open them, with the other end of
+    /// `link`. Connections go on under what that process says; operators are told that the gateway is stopping.
+    pub async fn hand_over(&self, link: DrainLink) -> HandedOver {
+        let (moves, moved) = oneshot::channel();
+        let (answer, answered) = oneshot::channel();
+        let channel = DrainChannel { link, moved: moves };
+        let asked = self
+            .requests
+            .send(Request::HandOver { channel, answer })
+            .await;
+        let drainers = match asked {
+            Ok(()) => answered.await.ok(),
+            Err(_ended) => None,
+        };
+        if drainers.is_none() {
+            tracing::debug!("rotation has ended already");
+        }
+        HandedOver {
+            drainers: drainers.unwrap_or_default(),
+            moved,
+        }
+    }
+
+    /// The lock of the state directory, to take back what was handed over: while the other process was gone nobody else could
+    /// write. Only the driver's thread takes it, which may hold it already. `None`: that thread has ended.
+    ///
+    /// # Errors
+    /// [`disk::Error`]: another process has it; try again.
+    pub async fn lock(&self) -> Option<Result<Lock, disk::Error>> {
+        let (answer, answered) = oneshot::channel();
+        self.requests.send(Request::Lock { answer }).await.ok()?;
+        answered.await.ok()
+    }
+
+    /// Ends the driver: an operation that has begun is finished, later ones are told that the gateway is stopping. Yields the
+    /// queue of misses; `None` when it is lost.
+    pub async fn stop(self) -> Option<mpsc::Receiver<Miss>> {
+        if self.requests.send(Request::Stop).await.is_err() {
+            tracing::debug!("rotation has ended already");
+        }
+        let joined = tokio::task::spawn_blocking(move || self.thread.join().ok()).await;
+        let misses = joined.ok().flatten().flatten();
+        if misses.is_none() {
+            tracing::error!("the rotation thread ended by a panic");
+        }
+        misses
+    }
+}
