@@ -51,7 +51,7 @@ pub enum OrderError {
     #[error("keyring `{keyring}` has no version `{asked}`; it has {known}")]
     UnknownVersion {
         /// The keyring.
-        keyring: KeyringName,
+        keyring: String,
         /// The name given.
         asked: String,
         /// The names that exist.
@@ -59,7 +59,7 @@ pub enum OrderError {
     },
     /// No version is named, and none is active.
     #[error("keyring `{0}` has no active version; name the version that is meant")]
-    NoneActive(KeyringName),
+    NoneActive(String),
     /// Not possible in the present state.
     #[error(transparent)]
     Refused(#[from] Refused),

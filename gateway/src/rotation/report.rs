@@ -30,9 +30,7 @@ pub struct Overview {
 #[schema(as = Keyring)]
 pub struct KeyringStatus {
     /// Its name.
-    #[serde(with = "text")]
-    #[schema(value_type = String)]
-    pub keyring: KeyringName,
+    pub keyring: String,
     /// The suite of new versions.
     pub suite: String,
     /// What is sealed under it.
@@ -216,9 +214,7 @@ pub struct RetentionReasons {
 #[expect(clippy::struct_excessive_bools, reason = "each is a field of the JSON")]
 pub struct Exposure {
     /// The keyring.
-    #[serde(with = "text")]
-    #[schema(value_type = String)]
-    pub keyring: KeyringName,
+    pub keyring: String,
     /// The version.
     pub label: String,
     /// Its name in envelopes, hex.
@@ -264,9 +260,7 @@ pub struct Rehearsal {
 #[schema(as = Switch)]
 pub struct Rotated {
     /// The keyring.
-    #[serde(with = "text")]
-    #[schema(value_type = String)]
-    pub keyring: KeyringName,
+    pub keyring: String,
     /// The label of the version that sealed until now.
     pub from: Option<String>,
     /// The label of the version that seals from now on.
@@ -290,7 +284,7 @@ impl KeyringStatus {
         outlook: OutlookReport,
     ) -> Self {
         Self {
-            keyring: keyring.clone(),
+            keyring: keyring.to_string(),
             suite: terms.suite.name().to_owned(),
             subjects: subjects(rule),
             publish_by: rule.and_then(|rule| rule.publish_by.listed()),
@@ -422,7 +416,7 @@ impl Exposure {
     /// From the record alone, of a version that does not open; what was reserved counts as sealed.
     pub(super) fn of_record(keyring: &KeyringName, rule: Option<&Rule>, version: &Version) -> Self {
         Self {
-            keyring: keyring.clone(),
+            keyring: keyring.to_string(),
             label: version.label.to_string(),
             kid: version.kid.to_string(),
             state: version.state,

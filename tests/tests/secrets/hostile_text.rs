@@ -129,10 +129,28 @@ fn converse(mut stream: &UnixStream, answer: impl Fn(&str) -> (u16, Value)) {
     .unwrap();
 }
 
-fn version() -> Value {
+/// What an answer has where a word or a time of a report is due.
+#[derive(Clone, Copy)]
+enum Words {
+    Known,
+    Hostile,
+}
+
+impl Words {
+    fn or(self, known: &str) -> Value {
+        match self {
+            Self::Known => json!(known),
+            Self::Hostile => json!(HOSTILE),
+        }
+    }
+}
+
+const TIME: &str = "2026-11-23T10:00:00Z";
+
+fn version(words: Words) -> Value {
     json!({
         "number": 1, "label": HOSTILE, "kid": HOSTILE, "commitment": HOSTILE, "suite": HOSTILE, "state": "active",
-        "nist": HOSTILE, "created": HOSTILE, "since": HOSTILE, "activated": null, "deactivated": null,
+        "nist": HOSTILE, "created": words.or(TIME), "since": words.or(TIME), "activated": null, "deactivated": null,
         "overlap_ends": null, "sealed": amount(), "used": amount(), "left": amount(), "outstanding": amount(), "exhausted": false, "lanes": 1,
         "opened": null, "kept": HOSTILE
     })
@@ -142,17 +160,17 @@ fn amount() -> Value {
     json!({ "messages": 1, "bytes": 1 })
 }
 
-fn exposure() -> Value {
+fn exposure(words: Words) -> Value {
     json!({
-        "keyring": HOSTILE, "label": HOSTILE, "kid": HOSTILE, "state": HOSTILE, "subjects": [HOSTILE], "from": HOSTILE,
-        "until": HOSTILE, "sealed": amount(), "exact": true, "lanes": 1, "opens": true
+        "keyring": HOSTILE, "label": HOSTILE, "kid": HOSTILE, "state": words.or("compromised"), "subjects": [HOSTILE],
+        "from": words.or(TIME), "until": words.or(TIME), "sealed": amount(), "exact": true, "lanes": 1, "opens": true
     })
 }
 
-/// A valid answer in which every text is hostile.
-fn hostile_answer(path: &str) -> (u16, Value) {
-    let mut retired = version();
-    retired["state"] = json!(HOSTILE);
+/// An answer in which every text is hostile, and with [`Words::Hostile`] what is no free text, too.
+fn hostile_answer(path: &str, words: Words) -> (u16, Value) {
+    let mut retired = version(words);
+    retired["state"] = words.or("archived");
     let keyring = json!({
         "keyring": HOSTILE, "suite": HOSTILE, "subjects": [HOSTILE], "publish_by": [HOSTILE], "deliver_to": [HOSTILE],
         "terms": {
@@ -160,10 +178,10 @@ fn hostile_answer(path: &str) -> (u16, Value) {
             "retain": HOSTILE, "hold_seconds": 1, "destroy": HOSTILE, "open_suspended": false, "open_compromised": false
         },
         "outlook": {
-            "rotates": HOSTILE, "rotates_in_seconds": 1, "threshold_in_seconds": null, "limit_in_seconds": null,
-            "stage": HOSTILE, "failure": HOSTILE
+            "rotates": words.or(TIME), "rotates_in_seconds": 1, "threshold_in_seconds": null, "limit_in_seconds": null,
+            "stage": words.or("none"), "failure": HOSTILE
         },
-        "versions": [version(), retired]
+        "versions": [version(words), retired]
     });
     let place = path.split('?').next().unwrap().rsplit('/').next().unwrap();
     let body = match place {
@@ -172,10 +190,10 @@ fn hostile_answer(path: &str) -> (u16, Value) {
         }),
         "keyrings" => json!([keyring]),
         "metrics" => json!(HOSTILE),
-        "why" => json!({ "label": HOSTILE, "state": HOSTILE, "reasons": [HOSTILE] }),
-        "exposure" => exposure(),
+        "why" => json!({ "label": HOSTILE, "state": words.or("archived"), "reasons": [HOSTILE] }),
+        "exposure" => exposure(words),
         "rotate" => json!({ "keyring": HOSTILE, "from": HOSTILE, "to": HOSTILE, "kid": HOSTILE }),
-        "revoke" => json!({ "exposure": exposure(), "sealing": HOSTILE, "failure": HOSTILE }),
+        "revoke" => json!({ "exposure": exposure(words), "sealing": HOSTILE, "failure": HOSTILE }),
         "drill" => json!([
             { "what": HOSTILE, "failed": HOSTILE, "microseconds": 1 }, { "what": HOSTILE, "failed": null, "microseconds": 1 }
         ]),
@@ -203,9 +221,22 @@ const ASKING: [&[&str]; 12] = [
 ];
 
 #[test]
+fn words_that_no_gateway_says_are_refused_and_steer_no_terminal() {
+    let (folder, config) = deployment("nats://127.0.0.1:9");
+    hostile_gateway(&folder.path().join("state/admin.sock"), |path| {
+        hostile_answer(path, Words::Hostile)
+    });
+    for words in ASKING.iter().filter(|words| words[0] != "top") {
+        clean(&[words, &["--config", path(&config)][..]].concat(), "");
+    }
+}
+
+#[test]
 fn answers_of_a_hostile_gateway_steer_no_terminal() {
     let (folder, config) = deployment("nats://127.0.0.1:9");
-    hostile_gateway(&folder.path().join("state/admin.sock"), hostile_answer);
+    hostile_gateway(&folder.path().join("state/admin.sock"), |path| {
+        hostile_answer(path, Words::Known)
+    });
     for words in ASKING {
         let place = ["--config", path(&config)];
         clean(&[words, &place].concat(), "x\\u{1b}[2K\\r\\nok ");

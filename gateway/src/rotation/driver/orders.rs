@@ -81,7 +81,7 @@ impl ManagedKeyring {
         let from = label(before).map(|(label, _kid)| label);
         let (to, kid) = label(after).ok_or(OrderError::Stopping)?;
         Ok(Rotated {
-            keyring: self.name.clone(),
+            keyring: self.name.to_string(),
             from,
             to,
             kid,
