@@ -8,7 +8,6 @@
 //! Loans are taken before slots, so that a holder of a slot never waits for a loan of one that waits for a slot; [`Overdraft::One`]
 //! resolves the remaining deadlock.
 
-use std::io;
 use std::rc::Rc;
 
 use crate::wire::Buffer;
@@ -16,6 +15,7 @@ use crate::wire::Buffer;
 use super::buffer_pool::{BufferPool, READ_SIZE};
 use super::byte_semaphore::{BytePermit, ByteSemaphore, Overdraft};
 use super::slow_peers::{Held, Holder, Holders, MemoryKind, PeerStatus, PeerWait};
+use super::socket_error::SocketError;
 
 /// The bytes of a slot: a read, and the output of its batch.
 const SLOT: usize = 6 * READ_SIZE;
@@ -125,7 +125,7 @@ impl<'w> Input<'w> {
         &mut self,
         need: usize,
         pending: &'w PendingMemory,
-    ) -> io::Result<usize> {
+    ) -> Result<usize, SocketError> {
         let filled = self.buffer.len();
         if self.peer_wait(pending).held == Held::default() {
             self.holder.begin(&pending.holders);
@@ -180,7 +180,11 @@ impl<'w> Input<'w> {
         lent.map(|lent| self.take_loan(lent)).is_some()
     }
 
-    async fn wait_for_loan(&mut self, bytes: usize, pending: &'w PendingMemory) -> io::Result<()> {
+    async fn wait_for_loan(
+        &mut self,
+        bytes: usize,
+        pending: &'w PendingMemory,
+    ) -> Result<(), SocketError> {
         self.settle(pending);
         let more = bytes.saturating_sub(self.loaned());
         let lent = pending.loans.acquire(more, self.peer_wait(pending)).await?;
@@ -208,7 +212,11 @@ impl<'w> Input<'w> {
     }
 
     /// Waits for a slot; for a small read, for a reserved one.
-    async fn wait_for_slot(&mut self, need: usize, pending: &'w PendingMemory) -> io::Result<()> {
+    async fn wait_for_slot(
+        &mut self,
+        need: usize,
+        pending: &'w PendingMemory,
+    ) -> Result<(), SocketError> {
         let small = need <= SMALL_READ && self.buffer.len() < SMALL_READ && self.loan.is_none();
         let peer_wait = self.peer_wait(pending);
         if small {
@@ -474,7 +482,11 @@ mod tests {
     }
 
     /// A peer that reads 8 KiB at each interval, for a minute.
-    async fn takes(input: &Input<'_>, every: Duration, pending: &PendingMemory) -> io::Result<()> {
+    async fn takes(
+        input: &Input<'_>,
+        every: Duration,
+        pending: &PendingMemory,
+    ) -> Result<(), SocketError> {
         let peer_wait = input.write_wait(pending);
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(60) {
@@ -493,7 +505,7 @@ mod tests {
         input: &mut Input<'_>,
         every: Duration,
         pending: &PendingMemory,
-    ) -> io::Result<()> {
+    ) -> Result<(), SocketError> {
         let taken = takes(input, every, pending).await;
         input.release(pending);
         taken
@@ -519,7 +531,7 @@ mod tests {
     }
 
     /// A peer that sends a MiB at this rate.
-    async fn sends(rate: usize, pending: &PendingMemory) -> io::Result<()> {
+    async fn sends(rate: usize, pending: &PendingMemory) -> Result<(), SocketError> {
         let mut input = Input::default();
         while input.buffer.len() < MIB {
             input.settle(pending);

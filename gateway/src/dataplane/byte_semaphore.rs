@@ -1,15 +1,13 @@
 //! A semaphore over bytes, fair but for slow and large holders, which may be overdrawn by one of them.
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::rc::Rc;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use super::slow_peers::{
-    CHECK_EVERY, Held, MemoryKind, PeerWait, Revocable, Waiting, WaitsFor, shed,
-};
+use super::slow_peers::{CHECK_EVERY, Held, MemoryKind, PeerWait, Revocable, Waiting, WaitsFor};
+use super::socket_error::SocketError;
 
 /// Whether more bytes than there are may be lent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,12 +79,12 @@ impl ByteSemaphore {
     /// Acquires in the order of the queue.
     ///
     /// # Errors
-    /// [`Shed`](super::slow_peers::Shed): the memory that the holder has already was revoked.
+    /// [`SocketError::Shed`]: the memory that the holder has already was revoked.
     pub(super) async fn acquire<'w>(
         &'w self,
         bytes: usize,
         peer_wait: PeerWait<'_>,
-    ) -> io::Result<BytePermit<'w>> {
+    ) -> Result<BytePermit<'w>, SocketError> {
         if self.queue.borrow().is_empty()
             && let Some(lent) = self.try_acquire(bytes)
         {
@@ -105,7 +103,7 @@ impl ByteSemaphore {
             peer_wait.holders.revoke_slow(call, peer_wait.holder);
             tokio::select! {
                 biased;
-                () = peer_wait.holder.revoked() => return Err(shed()),
+                () = peer_wait.holder.revoked() => return Err(SocketError::Shed),
                 () = queued.waiter.wake.notified() => {}
                 () = sleep(CHECK_EVERY) => {}
             }

@@ -1,6 +1,6 @@
 //! Why a session ended.
 
-use std::io;
+use super::socket_error::SocketError;
 
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,22 +89,19 @@ impl EndReason {
     }
 
     /// For an error of the server's socket.
-    pub(super) fn by_server(error: &io::Error) -> Self {
-        if error.kind() == io::ErrorKind::OutOfMemory {
-            Self::Shed
-        } else {
-            Self::Server
+    pub(super) const fn by_server(error: &SocketError) -> Self {
+        match error {
+            SocketError::Shed => Self::Shed,
+            SocketError::Stalled | SocketError::Io(_) => Self::Server,
         }
     }
 
     /// For an error of the client's socket.
-    pub(super) fn by_client(error: &io::Error) -> Self {
-        if error.kind() == io::ErrorKind::OutOfMemory {
-            Self::Shed
-        } else if error.kind() == io::ErrorKind::TimedOut {
-            Self::ClientStalled
-        } else {
-            Self::Client
+    pub(super) const fn by_client(error: &SocketError) -> Self {
+        match error {
+            SocketError::Shed => Self::Shed,
+            SocketError::Stalled => Self::ClientStalled,
+            SocketError::Io(_) => Self::Client,
         }
     }
 }

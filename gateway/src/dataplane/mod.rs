@@ -21,40 +21,42 @@
 //! | 0 | `address` | addresses: to listen at, of both ends of a client's connection |
 //! | 0 | `buffer_pool` | a worker's idle buffers, and the sizes of reads and batches |
 //! | 0 | `connection_limits` | how many connections there may be, in all and from one address |
-//! | 0 | `end_reason` | why a session ended |
 //! | 0 | `headers` | what headers of messages ask of the server |
 //! | 0 | `lane_caches` | the opening lanes that sessions have used |
 //! | 0 | `memory` | what a session may remember, in bytes |
 //! | 0 | `receive` | one read from a non-blocking socket |
 //! | 0 | `refusal_log` | log lines for refused messages, throttled |
 //! | 0 | `route_cache` | the last subject of a direction and its policy lookup |
-//! | 0 | `slow_peers` | peers that keep memory while others wait for it |
-//! | 1 | `byte_semaphore` | bytes, lent in turn |
+//! | 0 | `socket_error` | why a session gives up one of its sockets |
 //! | 1 | `config` | what the message path is configured with |
 //! | 1 | `drain` | the stages of stopping, and what a session learns of them |
+//! | 1 | `end_reason` | why a session ended |
 //! | 1 | `fast_path` | runs of messages with identical control lines |
 //! | 1 | `inherited_sockets` | listening sockets that another process has bound |
 //! | 1 | `injected_errors` | errors of the gateway's own, in the server's order |
 //! | 1 | `replies` | what is known of reply subjects |
+//! | 1 | `slow_peers` | peers that keep memory while others wait for it |
 //! | 1 | `tls_state` | TLS configuration, its metrics and log throttles |
 //! | 1 | `tls_stream` | a TCP connection under TLS |
 //! | 1 | `withheld_timers` | since when stored messages have been withheld |
-//! | 2 | `backpressure` | a worker's memory for bytes in hand |
+//! | 2 | `byte_semaphore` | bytes, lent in turn |
 //! | 2 | `identity` | a client's verified names, and the keyrings that are denied to it |
-//! | 3 | `socket` | reading, writing and closing |
-//! | 4 | `dial` | the servers, and which of them worked last |
-//! | 4 | `listener` | accepting clients |
-//! | 4 | `session_state` | what both directions of a session share |
-//! | 5 | `context` | what all workers share, and what one has for its sessions |
-//! | 6 | `proxy_protocol` | PROXY headers, and the signature of a trusted proxy |
-//! | 6 | `tls_handshake` | TLS before or behind INFO, on both sides |
-//! | 7 | `handshake` | INFO and CONNECT, and what the gateway changes in them |
-//! | 8 | `deliver` | server to client: envelopes are opened |
-//! | 8 | `publish` | client to server: payloads are sealed |
-//! | 9 | `greeting` | what a server says first |
-//! | 10 | `server_probe` | whether a server can be reached |
-//! | 10 | `session` | one client, from accept to close |
-//! | 11 | `worker` | a thread and its sessions, which drain in turn |
+//! | 3 | `backpressure` | a worker's memory for bytes in hand |
+//! | 4 | `socket` | reading, writing and closing |
+//! | 5 | `dial` | the servers, and which of them worked last |
+//! | 5 | `listener` | accepting clients |
+//! | 5 | `session_state` | what both directions of a session share |
+//! | 6 | `context` | what all workers share, and what one has for its sessions |
+//! | 7 | `proxy_protocol` | PROXY headers, and the signature of a trusted proxy |
+//! | 7 | `tls_handshake` | TLS before or behind INFO, on both sides |
+//! | 8 | `handshake` | INFO and CONNECT, and what the gateway changes in them |
+//! | 9 | `deliver` | server to client: envelopes are opened |
+//! | 9 | `publish` | client to server: payloads are sealed |
+//! | 10 | `greeting` | what a server says first |
+//! | 11 | `server_probe` | whether a server can be reached |
+//! | 11 | `session` | one client, from accept to close |
+//! | 12 | `worker` | a thread and its sessions, which drain in turn |
+//! | 13 | `memory_bounds` | tests: what is remembered stays within its bounds |
 //! | 12 | `memory_bounds` | tests: what is remembered stays within its bounds |
 
 mod address;
@@ -91,6 +93,7 @@ mod session;
 mod session_state;
 mod slow_peers;
 mod socket;
+mod socket_error;
 mod tls_handshake;
 mod tls_state;
 mod tls_stream;

@@ -1,7 +1,6 @@
 //! What both directions of a session share: its sockets and its state.
 
 use std::cell::RefCell;
-use std::io;
 use std::rc::Rc;
 
 use tokio::sync::Notify;
@@ -18,6 +17,7 @@ use super::memory::MOST;
 use super::memory::MemoryReservation;
 use super::replies::Replies;
 use super::socket::{self, Socket, WriteTimeout};
+use super::socket_error::SocketError;
 use super::withheld_timers::{NatsAccount, Timers};
 #[cfg(test)]
 use super::{
@@ -113,7 +113,7 @@ impl Session {
     }
 
     /// Flushes what the deliver direction has for the server. Called between two batches, so between two operations.
-    pub(super) async fn flush_to_server(&self) -> io::Result<()> {
+    pub(super) async fn flush_to_server(&self) -> Result<(), SocketError> {
         let mut output = std::mem::take(&mut self.state.borrow_mut().to_server);
         socket::flush(&self.server, &mut output, WriteTimeout::Server).await
     }

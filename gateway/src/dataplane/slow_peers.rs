@@ -14,6 +14,8 @@ use tokio::time::Instant;
 
 use crate::metrics::{self, Gauge};
 
+use super::socket_error::SocketError;
+
 /// How long others wait before a holder is measured.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -37,11 +39,6 @@ pub(super) const CHECK_EVERY: Duration = Duration::from_millis(100);
 
 /// A check within this time of another is skipped: one serves all waiters.
 const CHECK_VALID: Duration = Duration::from_millis(50);
-
-/// A peer was too slow while others waited for the memory that its bytes occupy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("given up: it was slow while others waited for memory")]
-pub(super) struct Shed;
 
 /// What the memory is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -303,26 +300,22 @@ impl PeerWait<'_> {
     /// Waits for a peer, unless the memory held for it is revoked.
     ///
     /// # Errors
-    /// [`Shed`] among those of `peer`.
+    /// [`SocketError::Shed`], or that of `peer`.
     pub(super) async fn unless_revoked<T>(
         self,
         peer: impl Future<Output = io::Result<T>>,
-    ) -> io::Result<T> {
+    ) -> Result<T, SocketError> {
         if self.held == Held::default() {
-            return peer.await;
+            return Ok(peer.await?);
         }
         let _watched = Revocable::new(self, WaitsFor::Peer);
         // Revoked even if the peer is ready by now: one that trickles always is.
         tokio::select! {
             biased;
-            () = self.holder.revoked() => Err(shed()),
-            done = peer => done,
+            () = self.holder.revoked() => Err(SocketError::Shed),
+            done = peer => Ok(done?),
         }
     }
-}
-
-pub(super) fn shed() -> io::Error {
-    io::Error::new(io::ErrorKind::OutOfMemory, Shed)
 }
 
 /// Memory of the holder can be revoked while this lives.
@@ -459,12 +452,11 @@ mod tests {
         }
     }
 
+    type Wait<'a> = std::pin::Pin<Box<dyn Future<Output = Result<(), SocketError>> + 'a>>;
+
     /// Holders of a MiB each with idle peers, as futures that end when memory is revoked.
-    fn idle<'a>(
-        holders: &'a Holders,
-        all: &'a [Rc<Holder>],
-    ) -> Vec<std::pin::Pin<Box<dyn Future<Output = io::Result<()>> + 'a>>> {
-        let one = |holder| -> std::pin::Pin<Box<dyn Future<Output = io::Result<()>> + 'a>> {
+    fn idle<'a>(holders: &'a Holders, all: &'a [Rc<Holder>]) -> Vec<Wait<'a>> {
+        let one = |holder| -> Wait<'a> {
             let wait = PeerWait {
                 holders,
                 holder,
@@ -537,11 +529,8 @@ mod tests {
             held: held(1),
         };
         let ready = std::future::ready(Ok(()));
-        let given_up = wait
-            .unless_revoked(ready)
-            .await
-            .map_err(|error| error.kind());
-        assert_eq!(given_up, Err(io::ErrorKind::OutOfMemory));
+        let given_up = wait.unless_revoked(ready).await;
+        assert!(matches!(given_up, Err(SocketError::Shed)));
         holder.end();
         let ready = std::future::ready(Ok(()));
         assert!(wait.unless_revoked(ready).await.is_ok());

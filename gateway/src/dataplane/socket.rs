@@ -20,6 +20,7 @@ use crate::wire::Buffer;
 use super::backpressure::{Input, PendingMemory};
 use super::receive::{receive, truncated};
 use super::slow_peers::PeerWait;
+use super::socket_error::SocketError;
 use super::tls_stream::{Plaintext, TlsStream};
 
 /// After a batch of this size the task yields.
@@ -183,13 +184,13 @@ pub(super) fn set_keepalive(stream: &TcpStream) -> io::Result<()> {
 /// must have to be parsed further. `Ok(0)` is the end of the stream.
 ///
 /// # Errors
-/// The socket's; `OutOfMemory` when the peer is shed.
+/// [`SocketError`].
 pub(super) async fn fill<'w>(
     socket: &Socket,
     input: &mut Input<'w>,
     need: usize,
     pending: &'w PendingMemory,
-) -> io::Result<usize> {
+) -> Result<usize, SocketError> {
     match socket {
         Socket::Tcp(_) | Socket::Unix(_) => fill_raw(socket, input, need, pending).await,
         Socket::Tls(encrypted) => decrypt((socket, encrypted), input, need, pending).await,
@@ -202,7 +203,7 @@ async fn fill_raw<'w>(
     input: &mut Input<'w>,
     need: usize,
     pending: &'w PendingMemory,
-) -> io::Result<usize> {
+) -> Result<usize, SocketError> {
     loop {
         readable(socket, input, pending).await?;
         let most = input.make_room(need, pending).await?;
@@ -214,7 +215,7 @@ async fn fill_raw<'w>(
                 return Ok(count);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
 }
@@ -224,7 +225,7 @@ async fn decrypt<'w>(
     input: &mut Input<'w>,
     need: usize,
     pending: &'w PendingMemory,
-) -> io::Result<usize> {
+) -> Result<usize, SocketError> {
     let before = input.buffer.len();
     loop {
         match encrypted.plaintext()? {
@@ -247,13 +248,13 @@ async fn readable<'w>(
     socket: &Socket,
     input: &mut Input<'w>,
     pending: &'w PendingMemory,
-) -> io::Result<()> {
+) -> Result<(), SocketError> {
     if input.buffer.is_empty() {
         input.release(pending);
-        return socket.readable().await;
+        return Ok(socket.readable().await?);
     }
     if let Some(ready) = socket.readable().now_or_never() {
-        return ready;
+        return Ok(ready?);
     }
     input.settle(pending);
     let peer_wait = input.peer_wait(pending);
@@ -263,18 +264,18 @@ async fn readable<'w>(
 /// Writes all of `output` and leaves it empty.
 ///
 /// # Errors
-/// The socket's; `TimedOut` or `OutOfMemory` when a client reads too slowly.
+/// [`SocketError`].
 pub(super) async fn flush(
     socket: &Socket,
     output: &mut Buffer,
     timeout_rule: WriteTimeout<'_>,
-) -> io::Result<()> {
+) -> Result<(), SocketError> {
     if let Socket::Tls(encrypted) = socket {
         return encrypt((socket, encrypted), output, timeout_rule).await;
     }
     while !output.is_empty() {
         match socket.try_write(output.filled()) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
             Ok(count) => {
                 output.consume(count);
                 timeout_rule.moved(count);
@@ -282,7 +283,7 @@ pub(super) async fn flush(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 timeout_rule.writable(socket).await?;
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())
@@ -292,7 +293,7 @@ async fn encrypt(
     (socket, encrypted): (&Socket, &TlsStream),
     output: &mut Buffer,
     timeout_rule: WriteTimeout<'_>,
-) -> io::Result<()> {
+) -> Result<(), SocketError> {
     while !output.is_empty() {
         let count = encrypted.encrypt(output.filled())?;
         output.consume(count);
@@ -305,13 +306,16 @@ async fn encrypt(
 }
 
 impl WriteTimeout<'_> {
-    async fn writable(self, socket: &Socket) -> io::Result<()> {
+    async fn writable(self, socket: &Socket) -> Result<(), SocketError> {
+        let stalled = |_elapsed| SocketError::Stalled;
+        let writable = socket.writable();
         match self {
-            Self::Client => timeout(CLIENT_STALLED, socket.writable()).await?,
+            Self::Client => Ok(timeout(CLIENT_STALLED, writable).await.map_err(stalled)??),
             Self::Holder(peer_wait) => {
-                timeout(CLIENT_STALLED, peer_wait.unless_revoked(socket.writable())).await?
+                let writable = peer_wait.unless_revoked(writable);
+                timeout(CLIENT_STALLED, writable).await.map_err(stalled)?
             }
-            Self::Server => socket.writable().await,
+            Self::Server => Ok(writable.await?),
         }
     }
 

@@ -24,7 +24,6 @@ mod seal_wait;
 #[cfg(test)]
 mod tests;
 
-use std::io;
 use std::ops::ControlFlow;
 use std::pin::pin;
 use std::time::Duration;
@@ -39,6 +38,7 @@ use super::end_reason::EndReason;
 use super::session_state::Session;
 use super::slow_peers::PeerStatus;
 use super::socket::{self, WriteTimeout};
+use super::socket_error::SocketError;
 use seal_wait::SealWait;
 
 pub use batch::PublishBatch;
@@ -71,7 +71,7 @@ async fn run_loop<'w>(
     session: &Session,
     path: &mut PublishPath<'_>,
     input: &mut Input<'w>,
-) -> io::Result<EndReason> {
+) -> Result<EndReason, SocketError> {
     let mut silence = pin!(sleep(worker.shared.config.auth_timeout));
     let mut silent = true;
     let mut need = 0;
@@ -123,7 +123,7 @@ async fn drain<'w>(
     session: &Session,
     path: &mut PublishPath<'_>,
     input: &mut Input<'w>,
-) -> io::Result<EndReason> {
+) -> Result<EndReason, SocketError> {
     let until = Instant::now().checked_add(DRAIN_LIMIT);
     let arrived = Box::pin(forward_remaining(
         (worker, session),
@@ -157,7 +157,7 @@ async fn drain<'w>(
 }
 
 /// Waits until the client's stream has been ended; meanwhile flushes what the deliver direction has for the server.
-async fn until_client_told(session: &Session) -> io::Result<()> {
+async fn until_client_told(session: &Session) -> Result<(), SocketError> {
     loop {
         tokio::select! {
             () = session.drain.wake_publish.notified() => return Ok(()),
@@ -172,7 +172,7 @@ async fn forward_remaining<'w>(
     path: &mut PublishPath<'_>,
     input: &mut Input<'w>,
     (silent, until): (Duration, Option<Instant>),
-) -> io::Result<ControlFlow<EndReason>> {
+) -> Result<ControlFlow<EndReason>, SocketError> {
     let mut need = 0;
     let mut output = Buffer::new();
     while until.is_none_or(|until| Instant::now() < until) {
@@ -197,7 +197,7 @@ async fn process_input(
     session: &Session,
     path: &mut PublishPath<'_>,
     (input, output): (&mut Buffer, &mut Buffer),
-) -> io::Result<ControlFlow<EndReason, usize>> {
+) -> Result<ControlFlow<EndReason, usize>, SocketError> {
     let mut waiting: Option<SealWait<'_>> = None;
     loop {
         let held = input.len();
@@ -221,7 +221,7 @@ async fn process_input(
 }
 
 /// Waits until the server has accepted the client. If it does not, it closes the connection.
-async fn until_accepted(session: &Session) -> io::Result<()> {
+async fn until_accepted(session: &Session) -> Result<(), SocketError> {
     let news = session.state.borrow().injected_errors.on_acceptance();
     while !session.state.borrow().injected_errors.has_accepted() {
         tokio::select! {

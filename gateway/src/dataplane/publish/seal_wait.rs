@@ -12,6 +12,7 @@ use crate::policy::KeyringId;
 use crate::dataplane::context::Worker;
 use crate::dataplane::session_state::Session;
 use crate::dataplane::socket::LINGER;
+use crate::dataplane::socket_error::SocketError;
 
 /// The batch is tried again after this at the latest.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -49,12 +50,12 @@ impl<'w> SealWait<'w> {
     ///
     /// # Errors
     /// `ConnectionReset` when `LINGER` is over, and errors of the server's socket.
-    pub(super) async fn pause(&mut self, session: &Session) -> io::Result<()> {
+    pub(super) async fn pause(&mut self, session: &Session) -> Result<(), SocketError> {
         if session.client.is_gone() {
             let now = self.worker.shared.clock.instant();
             let gone = *self.gone.get_or_insert(now);
             if now.saturating_duration_since(gone) >= LINGER {
-                return Err(io::ErrorKind::ConnectionReset.into());
+                return Err(io::Error::from(io::ErrorKind::ConnectionReset).into());
             }
         }
         let mut pause = std::pin::pin!(sleep(PAUSE));
