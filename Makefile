@@ -12,10 +12,10 @@ help: ## list what can be made
 demo: ## a bus, a gateway and agents, side by side; ends and cleans up by itself
 	@server=$$($(PYTHON) tests/tools.py path server) && $(CARGO) run --quiet -p keyway -- demo --nats-server "$$server"
 
-check: ## what is quick: format and lints of the gateway, and its tests that need nothing fetched
+check: ## what is quick: format and lints of the gateway, and its tests that need nothing fetched, with few seeds of the simulation
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --package keyway --package keyway-envelope --all-targets --quiet -- -D warnings
-	$(CARGO) test --package keyway --package keyway-envelope --lib --quiet
+	KEYWAY_SIMULATION_SEEDS=0..50 $(CARGO) test --package keyway --package keyway-envelope --lib --quiet
 
 test: tools ## every test: unit, property, and real clients on a real bus
 	$(CARGO) test --workspace --quiet

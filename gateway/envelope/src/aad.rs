@@ -29,6 +29,7 @@ pub struct Binding<'a> {
 impl<'a> Binding<'a> {
     /// Bound to a subject alone, or to nothing.
     #[must_use]
+    #[inline]
     pub const fn to(subject: Option<&'a [u8]>) -> Self {
         Self {
             subject,
@@ -40,6 +41,7 @@ impl<'a> Binding<'a> {
 
     /// The flags of an envelope with this binding.
     #[must_use]
+    #[inline]
     pub fn flags(&self) -> Flags {
         let all = [
             (self.subject.is_some(), Flags::BOUND),
@@ -52,6 +54,7 @@ impl<'a> Binding<'a> {
     }
 
     /// The parts that these flags select; `None` when one of them is not known.
+    #[inline]
     fn select(&self, flags: Flags) -> Option<Self> {
         let Self {
             subject,
@@ -71,6 +74,7 @@ impl<'a> Binding<'a> {
     }
 
     /// Length of the authenticated data in bytes; `None` when a subject is too long.
+    #[inline]
     fn len(&self) -> Option<usize> {
         let mut len = HEADER_LEN;
         for subject in [self.subject, self.reply].into_iter().flatten() {
@@ -84,6 +88,7 @@ impl<'a> Binding<'a> {
     }
 
     /// Writes the parts after the header into `room`, whose length is exact.
+    #[inline]
     fn write(&self, room: &mut [u8]) -> Option<()> {
         let rest = write_name(room, self.subject)?;
         let rest = match self.answers {
@@ -141,6 +146,7 @@ fn write_name<'r>(room: &'r mut [u8], name: Option<&[u8]>) -> Option<&'r mut [u8
 pub(super) struct Scratch([u8; SHORT]);
 
 impl Scratch {
+    #[inline]
     pub(super) const fn new() -> Self {
         Self([0; SHORT])
     }

@@ -11,6 +11,7 @@ const RESERVED_SUITE: u8 = 3;
 
 /// Whether a payload starts with [`MAGIC`]. Such a payload is parsed as an envelope, and never treated as plaintext.
 #[must_use]
+#[inline]
 pub fn looks_sealed(payload: &[u8]) -> bool {
     payload.starts_with(&MAGIC)
 }
@@ -95,6 +96,7 @@ pub enum HeaderError {
 impl Suite {
     /// The name used in configuration and status.
     #[must_use]
+    #[inline]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Aes256Gcm => "aes-256-gcm",
@@ -104,6 +106,7 @@ impl Suite {
 
     /// The number in the header, which is also an input of the lane's key derivation.
     #[must_use]
+    #[inline]
     pub const fn number(self) -> u8 {
         match self {
             Self::Aes256Gcm => 1,
@@ -111,6 +114,7 @@ impl Suite {
         }
     }
 
+    #[inline]
     fn from_nibble(nibble: u8) -> Result<Self, HeaderError> {
         match nibble {
             1 => Ok(Self::Aes256Gcm),
@@ -135,6 +139,7 @@ impl Flags {
     pub(super) const COUNT: usize = 16;
 
     /// From the header's byte; `None` when a reserved bit is set.
+    #[inline]
     pub(super) const fn from_bits(bits: u8) -> Option<Self> {
         if bits >> 4 == 0 {
             Some(Self(bits))
@@ -145,18 +150,21 @@ impl Flags {
 
     /// The header's byte.
     #[must_use]
+    #[inline]
     pub const fn bits(self) -> u8 {
         self.0
     }
 
     /// Whether all bits of `flag` are set.
     #[must_use]
+    #[inline]
     pub const fn has(self, flag: Self) -> bool {
         self.0 & flag.0 == flag.0
     }
 
     /// With the bits of `flag` set.
     #[must_use]
+    #[inline]
     pub const fn with(self, flag: Self) -> Self {
         Self(self.0 | flag.0)
     }
@@ -173,6 +181,7 @@ impl EnvelopeId {
 impl Commitment {
     /// The kid of the key version.
     #[must_use]
+    #[inline]
     pub const fn kid(&self) -> Kid {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         Kid([a, b, c, d, e, f, g, h])
@@ -184,6 +193,7 @@ impl Header {
     ///
     /// # Errors
     /// [`HeaderError`], with the first rule that the bytes break.
+    #[inline]
     pub fn parse(envelope: &[u8]) -> Result<Self, HeaderError> {
         if !looks_sealed(envelope) {
             return Err(HeaderError::Magic);
@@ -212,6 +222,7 @@ impl Header {
 
     /// The id of the envelope under its key version.
     #[must_use]
+    #[inline]
     pub const fn id(&self) -> EnvelopeId {
         EnvelopeId {
             lane: self.lane,
@@ -229,6 +240,7 @@ impl Header {
 
     /// Encodes to 32 bytes, which [`Header::parse`] decodes.
     #[must_use]
+    #[inline]
     pub fn encode(&self) -> [u8; HEADER_LEN] {
         let [m0, m1] = MAGIC;
         let format = FORMAT << 4 | self.suite.number();
@@ -251,6 +263,7 @@ impl Header {
 impl HeaderError {
     /// The word used in metric labels.
     #[must_use]
+    #[inline]
     pub const fn word(self) -> &'static str {
         match self {
             Self::Short(_) => "short",
@@ -263,6 +276,7 @@ impl HeaderError {
     }
 }
 
+#[inline]
 fn hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }

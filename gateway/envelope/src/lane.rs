@@ -19,6 +19,7 @@ pub struct OpenFailed;
 
 impl<A: Aead> LaneKey<A> {
     /// From key ‖ iv; the caller wipes them.
+    #[inline]
     pub(super) fn new(suite: Suite, okm: &[u8; KEY_LEN + NONCE_LEN]) -> Self {
         let mut key = zeroize::Zeroizing::new([0; KEY_LEN]);
         let mut iv = [0; NONCE_LEN];
@@ -38,6 +39,7 @@ impl<A: Aead> LaneKey<A> {
     ///
     /// # Errors
     /// [`OpenFailed`] for every cause, also when a bound part is not known, or `out` has another length.
+    #[inline]
     pub fn open(
         &self,
         header: &Header,
@@ -85,11 +87,13 @@ impl<A: Aead> LaneKey<A> {
     }
 
     /// The AEAD, for the sealer of this lane.
+    #[inline]
     pub(super) const fn aead(&self) -> &A {
         &self.aead
     }
 
     /// iv XOR (8 zero bytes ‖ big-endian counter).
+    #[inline]
     pub(super) fn nonce(&self, counter: u32) -> [u8; NONCE_LEN] {
         let mut nonce = self.iv;
         if let Some(tail) = nonce.last_chunk_mut() {

@@ -31,6 +31,7 @@ const BLOCK: usize = 16;
 
 /// Blocks of one message: ⌈AAD/16⌉ + ⌈payload/16⌉ + 1, the last for the tag.
 #[must_use]
+#[inline]
 pub const fn blocks(aad_len: usize, payload_len: usize) -> u64 {
     let blocks = aad_len
         .div_ceil(BLOCK)
@@ -63,6 +64,7 @@ impl Caps {
     };
 
     /// Whether these totals are within the caps.
+    #[inline]
     pub(super) const fn allow(self, messages: u32, blocks: u64) -> bool {
         messages <= self.messages && blocks <= self.blocks
     }
@@ -92,6 +94,7 @@ pub struct OverBound {
 impl HardLimit {
     /// Blocks in the worst case: every payload leaves a block partly filled, every subject is the longest.
     #[must_use]
+    #[inline]
     pub fn blocks(&self) -> u128 {
         let aad = HEADER_LEN
             .saturating_add(2)
@@ -107,6 +110,7 @@ impl HardLimit {
     ///
     /// # Errors
     /// [`OverBound`] when the limit allows more.
+    #[inline]
     pub fn check(&self) -> Result<(), OverBound> {
         let blocks = self.blocks();
         if blocks > u128::from(MAX_VERSION_BLOCKS) {

@@ -69,6 +69,7 @@ impl Sealer {
     ///
     /// # Errors
     /// [`NoEntropy`] when the random generator fails.
+    #[inline]
     pub fn new(version: &VersionKey, suite: Suite) -> Result<Self, NoEntropy> {
         Self::with_aead(version, suite)
     }
@@ -79,6 +80,7 @@ impl<A: Aead> Sealer<A> {
     ///
     /// # Errors
     /// [`NoEntropy`] when the random generator fails.
+    #[inline]
     pub fn with_aead(version: &VersionKey, suite: Suite) -> Result<Self, NoEntropy> {
         let mut lane = [0; 16];
         aws_lc_rs::rand::fill(&mut lane).map_err(|_unspecified| NoEntropy)?;
@@ -86,6 +88,7 @@ impl<A: Aead> Sealer<A> {
     }
 
     /// A lane with a given id. Only for known answers and tests: a repeated lane id repeats its nonces.
+    #[inline]
     pub(super) fn with_lane_id(
         version: &VersionKey,
         suite: Suite,
@@ -141,6 +144,7 @@ impl<A: Aead> Sealer<A> {
     ///
     /// # Errors
     /// As of [`Self::bind`] and [`BoundSealer::seal`].
+    #[inline]
     pub fn seal(
         &mut self,
         binding: Binding<'_>,
@@ -152,42 +156,49 @@ impl<A: Aead> Sealer<A> {
 
     /// Messages sealed in this lane.
     #[must_use]
+    #[inline]
     pub const fn messages(&self) -> u32 {
         self.messages
     }
 
     /// Blocks of 16 bytes sealed in this lane, as [`limits::blocks`](super::limits::blocks) counts them.
     #[must_use]
+    #[inline]
     pub const fn blocks(&self) -> u64 {
         self.blocks
     }
 
     /// Messages that the lane can still seal, if [`Self::remaining_blocks`] suffice.
     #[must_use]
+    #[inline]
     pub const fn remaining_messages(&self) -> u32 {
         self.caps.messages.saturating_sub(self.messages)
     }
 
     /// Blocks that the lane can still seal.
     #[must_use]
+    #[inline]
     pub const fn remaining_blocks(&self) -> u64 {
         self.caps.blocks.saturating_sub(self.blocks)
     }
 
     /// The id of this lane.
     #[must_use]
+    #[inline]
     pub const fn lane(&self) -> LaneId {
         self.header.lane
     }
 
     /// The key version of this lane.
     #[must_use]
+    #[inline]
     pub const fn kid(&self) -> Kid {
         self.header.kid
     }
 
     /// The suite of this lane.
     #[must_use]
+    #[inline]
     pub const fn suite(&self) -> Suite {
         self.header.suite
     }
@@ -209,6 +220,7 @@ impl<A: Aead> Sealer<A> {
     }
 
     /// Ends the lane for good: not even an empty message is sealed from now on.
+    #[inline]
     const fn end(&mut self) -> SealFailed {
         self.caps = Caps::NONE;
         SealFailed::LaneEnded
@@ -216,6 +228,7 @@ impl<A: Aead> Sealer<A> {
 
     /// Skips to the last messages of a lane.
     #[cfg(test)]
+    #[inline]
     pub(super) fn skip_to(&mut self, messages: u32) {
         assert!(messages >= self.messages, "a counter only grows");
         self.messages = messages;
@@ -263,6 +276,7 @@ impl<A: Aead> BoundSealer<'_, A> {
 }
 
 /// The encoded headers of a lane's first message, for every combination of flags.
+#[inline]
 fn header_templates(header: &Header) -> [[u8; HEADER_LEN]; Flags::COUNT] {
     let mut header_templates = [[0; HEADER_LEN]; Flags::COUNT];
     for (head, flags) in header_templates

@@ -17,6 +17,7 @@ impl Aead for Aws {
         clippy::expect_used,
         reason = "the key has the right length by its type, so this fails only without memory, where a Box would abort"
     )]
+    #[inline]
     fn new(suite: Suite, key: &[u8; KEY_LEN]) -> Self {
         let algorithm = match suite {
             Suite::Aes256Gcm => &AES_256_GCM,
@@ -26,10 +27,12 @@ impl Aead for Aws {
         Self(LessSafeKey::new(key))
     }
 
+    #[inline]
     fn on_wiped_stack<T>(work: impl FnOnce() -> T) -> T {
         secret::with_wiped_stack::<STACK_DEPTH, _>(work)
     }
 
+    #[inline]
     fn seal(
         &self,
         nonce: [u8; NONCE_LEN],
@@ -49,6 +52,7 @@ impl Aead for Aws {
             .map_err(|_unspecified| Failed)
     }
 
+    #[inline]
     fn open(
         &self,
         nonce: [u8; NONCE_LEN],
