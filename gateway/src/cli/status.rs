@@ -252,7 +252,7 @@ pub(super) fn forecast(keyring: &KeyringStatus) -> String {
         return format!("fails: {failure}");
     }
     if outlook.stage != RotationStage::None {
-        return format!("rotating: {}", outlook.stage.word());
+        return format!("rotating: {}", <&str>::from(outlook.stage));
     }
     match (outlook.threshold_in_seconds, outlook.rotates_in_seconds) {
         (Some(threshold), rotates) if rotates.is_none_or(|rotates| threshold < rotates) => {

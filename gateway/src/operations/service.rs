@@ -94,14 +94,11 @@ impl Operations {
     /// [`Error`].
     pub async fn keyring(&self, keyring: &str) -> Result<KeyringStatus, Error> {
         let keyrings = self.rotation.status().await;
-        let names = keyrings
-            .iter()
-            .map(|status| format!("`{}`", status.keyring));
-        let known = names.collect::<Vec<_>>().join(", ");
+        let names = keyrings.iter().map(|status| &status.keyring);
+        let unknown = OrderError::unknown_keyring(keyring, names);
         let mut found = keyrings.into_iter();
         let found = found.find(|status| status.keyring.as_str() == keyring);
-        let asked = keyring.to_owned();
-        Ok(found.ok_or(OrderError::UnknownKeyring { asked, known })?)
+        Ok(found.ok_or(unknown)?)
     }
 
     /// One version of a keyring.

@@ -1,5 +1,6 @@
 //! Errors of starting rotation and of orders.
 
+use std::fmt::Display;
 use std::io;
 
 use crate::audit::WriteFailed;
@@ -102,6 +103,15 @@ pub enum OrderError {
 }
 
 impl OrderError {
+    /// Of a keyring that is none of `known`.
+    pub fn unknown_keyring(asked: &str, known: impl Iterator<Item = impl Display>) -> Self {
+        let known = known.map(|name| format!("`{name}`"));
+        Self::UnknownKeyring {
+            asked: asked.to_owned(),
+            known: known.collect::<Vec<_>>().join(", "),
+        }
+    }
+
     /// Whether the order was refused before anything was tried.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
 use crate::catalogue::{Mark, State, Version};
@@ -52,8 +53,11 @@ pub struct KeyringStatus {
 }
 
 /// Why publishes on the subjects of a keyring wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantArray,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum PublishStall {
     /// No version is active.
     NoVersion,
@@ -346,37 +350,10 @@ impl KeyringStatus {
     }
 }
 
-impl PublishStall {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::NoVersion,
-        Self::Halted,
-        Self::NotLoaded,
-        Self::UsedUp,
-        Self::NotReserved,
-    ];
-
-    /// The name in status, metrics and log.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::NoVersion => "no-version",
-            Self::Halted => "halted",
-            Self::NotLoaded => "not-loaded",
-            Self::UsedUp => "used-up",
-            Self::NotReserved => "not-reserved",
-        }
-    }
-}
-
 impl VersionStatus {
     /// From the record alone; what was reserved counts as used.
     pub(super) fn of_record(state: &KeyringState, version: &Version, now: Now) -> Self {
-        let limit = state.terms().limit;
-        let limit = Volume {
-            messages: limit.messages,
-            bytes: limit.bytes,
-        };
+        let limit = state.terms().limit.volume();
         let seals = version.state.seals();
         let began = version.monotonic_activated().filter(|_began| seals);
         let age = now.ago(began.unwrap_or_else(|| version.monotonic_since()));
@@ -469,14 +446,8 @@ impl From<&Terms> for TermsReport {
         Self {
             rotate_after_seconds: terms.rotate.after.as_secs(),
             rotate_jitter_percent: terms.rotate.jitter,
-            rotate: Amount {
-                messages: terms.rotate.messages,
-                bytes: terms.rotate.bytes,
-            },
-            limit: Amount {
-                messages: terms.limit.messages,
-                bytes: terms.limit.bytes,
-            },
+            rotate: terms.rotate.volume().into(),
+            limit: terms.limit.volume().into(),
             overlap_seconds: terms.overlap.as_secs(),
             retain: <&str>::from(terms.retain).to_owned(),
             hold_seconds: terms.hold.as_secs(),
@@ -562,13 +533,8 @@ pub fn number(
         .iter()
         .find(|status| status.keyring.as_str() == keyring);
     let status = found.ok_or_else(|| {
-        let known = keyrings
-            .iter()
-            .map(|status| format!("`{}`", status.keyring));
-        OrderError::UnknownKeyring {
-            asked: keyring.to_owned(),
-            known: known.collect::<Vec<_>>().join(", "),
-        }
+        let names = keyrings.iter().map(|status| &status.keyring);
+        OrderError::unknown_keyring(keyring, names)
     })?;
     let Some(named) = named else {
         let active = status.active().map(|version| version.number);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use strum::{EnumString, IntoStaticStr, VariantNames};
 
 use crate::catalogue::State;
-use crate::envelope::{Kid, Suite};
+use crate::envelope::{Kid, Suite, Volume};
 
 /// The configuration of a keyring's key versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +61,28 @@ pub struct Limit {
     pub messages: u64,
     /// Bytes of payload sealed.
     pub bytes: u64,
+}
+
+impl Rotate {
+    /// The soft thresholds.
+    #[must_use]
+    pub const fn volume(self) -> Volume {
+        Volume {
+            messages: self.messages,
+            bytes: self.bytes,
+        }
+    }
+}
+
+impl Limit {
+    /// What it allows.
+    #[must_use]
+    pub const fn volume(self) -> Volume {
+        Volume {
+            messages: self.messages,
+            bytes: self.bytes,
+        }
+    }
 }
 
 /// What becomes of a key version after its overlap.

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use strum::VariantArray as _;
+
 use crate::audit::Trigger;
 use crate::catalogue::{Record, State, Version};
 use crate::envelope::Kid;
@@ -55,7 +57,7 @@ impl ManagedKeyring {
             meters: KeyringKeyMetrics::new(
                 name.as_str(),
                 State::ALL.into_iter().map(State::name),
-                PublishStall::ALL.into_iter().map(PublishStall::word),
+                PublishStall::VARIANTS.iter().map(<&str>::from),
                 Trigger::ALL.iter().map(|trigger| trigger.word()),
             ),
             challenged: None,
@@ -82,16 +84,20 @@ impl ManagedKeyring {
             return None;
         }
         shared.resolve_outcome(&self.name).ok()?;
-        let versions = shared.versions(&self.name);
-        (self.engine.versions() != versions).then_some(Event::Record(versions))
+        self.changed_record(shared)
     }
 
     /// Tells the engine of a record that others have changed.
     pub(super) fn sync(&mut self, shared: &mut Shared) {
-        let versions = shared.versions(&self.name);
-        if self.engine.versions() != versions {
-            self.feed(shared, Event::Record(versions));
+        if let Some(event) = self.changed_record(shared) {
+            self.feed(shared, event);
         }
+    }
+
+    /// The record, if the engine does not know it as it is.
+    fn changed_record(&self, shared: &Shared) -> Option<Event> {
+        let versions = shared.versions(&self.name);
+        (self.engine.versions() != versions).then_some(Event::Record(versions))
     }
 
     pub(super) fn handle_fleet_event(&mut self, shared: &mut Shared, event: &FleetEvent) {

@@ -9,7 +9,6 @@ use crate::rotation::engine::{Failure, Step};
 use crate::rotation::reason::Reason;
 
 use super::keyring::ManagedKeyring;
-use super::reservation::used;
 use super::shared::Shared;
 
 /// Versions that opened something within this time count for the age of the oldest one in use.
@@ -61,7 +60,7 @@ impl ManagedKeyring {
         let granted = held.version.budget.outstanding(held.version.usage.total());
         Some(ActiveKey {
             used: pair(sealed),
-            left: pair(used(engine.terms().limit).minus(sealed)),
+            left: pair(engine.terms().limit.volume().minus(sealed)),
             granted: pair(granted),
             forecast: [outlook.threshold, outlook.limit],
             due: outlook.rotates.map_or(0, |due| due.as_second()),

@@ -166,7 +166,7 @@ impl ManagedKeyring {
 
     /// The same for a revocation, of which a part is done: a running gateway seals nothing more under the version.
     fn as_halted(&self, shared: &mut Shared, order: Order, error: OrderError) -> OrderError {
-        let (Some((mark, _deed)), Some(number)) = (stops_sealing(order), order.number()) else {
+        let (Some((mark, _step)), Some(number)) = (stops_sealing(order), order.number()) else {
             return error;
         };
         let version = self.version(shared, number);

@@ -14,7 +14,6 @@ use crate::rotation::terms::DestroyApproval;
 use super::journal::exposed;
 use super::keyring::ManagedKeyring;
 use super::loaded::SealedCount;
-use super::reservation::used;
 use super::shared::Shared;
 
 /// The command that approves.
@@ -80,7 +79,7 @@ impl ManagedKeyring {
             return known;
         };
         let now = shared.clock.instant();
-        let limit = used(engine.terms().limit);
+        let limit = engine.terms().limit.volume();
         let budget = &held.version.budget;
         let seals = version.state.seals();
         VersionStatus {
@@ -129,7 +128,7 @@ impl ManagedKeyring {
             return VersionStatus::of_record(engine, version, shared.now()).exhausted;
         };
         let budget = &held.version.budget;
-        let limit = used(engine.terms().limit);
+        let limit = engine.terms().limit.volume();
         let most = self.reserve_failure.as_ref();
         let most = most.map_or(limit, |_why| budget.reserved());
         version.state.seals() && is_used_up(budget, most, held.used())

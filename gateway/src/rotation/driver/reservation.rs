@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use crate::envelope::Volume;
 use crate::rotation::engine::LimitHeadroom;
-use crate::rotation::terms::Limit;
 
 use super::loaded::LoadedVersion;
 
@@ -137,13 +136,6 @@ pub(super) fn headroom(held: &LoadedVersion, limit: Volume) -> LimitHeadroom {
         LimitHeadroom::Spent
     } else {
         LimitHeadroom::Enough
-    }
-}
-
-pub(super) const fn used(limit: Limit) -> Volume {
-    Volume {
-        messages: limit.messages,
-        bytes: limit.bytes,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::keyring::Budget;
 use crate::rotation::engine::Event;
 
 use super::keyring::ManagedKeyring;
-use super::reservation::{SLOW, fair, headroom, least, used};
+use super::reservation::{SLOW, fair, headroom, least};
 use super::shared::Shared;
 
 /// How many parts are reserved at a hand-over, until the other process serves requests: each lasts half a second at least.
@@ -24,7 +24,7 @@ impl ManagedKeyring {
             sealed: shared.sealed(active.kid, held),
             used: held.used().minus(shared.drainers.unused(active.kid)),
             failed_opens: held.version.usage.failed_opens(),
-            headroom: headroom(held, used(self.engine.terms().limit)),
+            headroom: headroom(held, self.engine.terms().limit.volume()),
         })
     }
 
@@ -91,7 +91,7 @@ impl ManagedKeyring {
             return None;
         }
         let budget = &*shared.loaded.get(active.kid)?.version.budget;
-        let left = used(self.engine.terms().limit).minus(budget.reserved());
+        let left = self.engine.terms().limit.volume().minus(budget.reserved());
         Some((active.number, left, budget))
     }
 
@@ -173,7 +173,7 @@ impl ManagedKeyring {
 
     /// Applies a limit below what is reserved: the version is loaded anew, so that the earlier reservation is not used.
     pub(super) fn cap(&self, shared: &mut Shared) {
-        let limit = used(self.engine.terms().limit);
+        let limit = self.engine.terms().limit.volume();
         let Some(kid) = self.engine.active().map(|version| version.kid) else {
             return;
         };
@@ -189,7 +189,7 @@ impl ManagedKeyring {
 
     /// The reservation with which a successor becomes active.
     pub(super) fn first_part(&self) -> Volume {
-        let limit = used(self.engine.terms().limit);
+        let limit = self.engine.terms().limit.volume();
         let soft = self.soft();
         let size = self.size.planned_part(soft);
         let least = least(soft);
@@ -204,11 +204,7 @@ impl ManagedKeyring {
 
     /// The soft thresholds.
     pub(super) const fn soft(&self) -> Volume {
-        let rotate = self.engine.terms().rotate;
-        Volume {
-            messages: rotate.messages,
-            bytes: rotate.bytes,
-        }
+        self.engine.terms().rotate.volume()
     }
 
     /// Releases a durable reservation to the lanes.

@@ -37,11 +37,11 @@ impl ManagedKeyring {
         if std::mem::replace(&mut self.stopped, stopped) == stopped {
             return;
         }
-        self.meters.stopped(stopped.map(PublishStall::word));
+        self.meters.stopped(stopped.map(<&str>::from));
         let keyring = &self.name;
         match (stopped, self.status(shared).standstill()) {
             (Some(stopped), Some(what)) => {
-                tracing::error!(%keyring, cause = stopped.word(), what, "publishes wait");
+                tracing::error!(%keyring, cause = <&str>::from(stopped), what, "publishes wait");
             }
             _ => tracing::info!(%keyring, "publishes go through again"),
         }

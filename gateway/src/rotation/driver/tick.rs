@@ -88,18 +88,11 @@ impl Driver {
         &mut self,
         name: &str,
     ) -> Result<(&mut ManagedKeyring, &mut Shared), OrderError> {
-        let known = self.keyrings.iter();
-        let known = known.map(|keyring| format!("`{}`", keyring.name));
-        let known = known.collect::<Vec<_>>().join(", ");
+        let names = self.keyrings.iter().map(|keyring| &keyring.name);
+        let unknown = OrderError::unknown_keyring(name, names);
         let mut keyrings = self.keyrings.iter_mut();
         let found = keyrings.find(|keyring| keyring.name.as_str() == name);
-        match found {
-            Some(keyring) => Ok((keyring, &mut self.shared)),
-            None => Err(OrderError::UnknownKeyring {
-                asked: name.to_owned(),
-                known,
-            }),
-        }
+        Ok((found.ok_or(unknown)?, &mut self.shared))
     }
 
     /// Tells the engines of records that others have changed.

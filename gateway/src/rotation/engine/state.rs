@@ -118,8 +118,19 @@ pub struct DestroyCheck {
 }
 
 /// How far a rotation has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    strum::IntoStaticStr,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum RotationStage {
     /// No rotation is under way.
     #[default]
@@ -147,20 +158,6 @@ pub struct Outlook {
     pub stage: RotationStage,
     /// Why it failed; it is tried again.
     pub failure: Option<String>,
-}
-
-impl RotationStage {
-    /// The name in status and metrics.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Generate => "generate",
-            Self::Distribute => "distribute",
-            Self::Prove => "prove",
-            Self::Activate => "activate",
-        }
-    }
 }
 
 impl KeyringState {

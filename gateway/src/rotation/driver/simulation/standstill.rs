@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use strum::VariantArray as _;
+
 use super::environment::Fixture;
 use super::regressions::Bench;
 use crate::custody::{Custodian, Description, UnwrapFailed, WrapFailed, Wrapped};
@@ -139,7 +141,7 @@ fn cause(stopped: PublishStall, setup: &mut StandstillBench) {
 #[test]
 fn every_standstill_is_told_by_the_next_look_and_so_is_its_end() {
     let fixture = Fixture::new();
-    for stopped in PublishStall::ALL {
+    for &stopped in PublishStall::VARIANTS {
         let mut setup = StandstillBench::new(&fixture);
         assert_eq!(setup.reported(), None);
         cause(stopped, &mut setup);

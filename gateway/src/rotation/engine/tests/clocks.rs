@@ -128,7 +128,7 @@ fn version_born_in_the_future_is_replaced_at_once_and_its_successor_is_not() {
             world
                 .done
                 .iter()
-                .all(|(_deed, trigger)| *trigger == Trigger::Time)
+                .all(|(_step, trigger)| *trigger == Trigger::Time)
         );
         world.pass(23 * HOUR);
         assert_eq!(world.versions.len(), 2);

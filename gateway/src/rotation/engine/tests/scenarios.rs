@@ -20,7 +20,7 @@ fn first_version_goes_through_every_step_before_it_is_active() {
         world
             .done
             .iter()
-            .all(|(_deed, trigger)| *trigger == Trigger::Start)
+            .all(|(_step, trigger)| *trigger == Trigger::Start)
     );
     assert_eq!(world.states(), [Active]);
     world.tick();
@@ -38,7 +38,7 @@ fn cryptoperiod_that_is_over_starts_a_rotation() {
         world
             .done
             .iter()
-            .all(|(_deed, trigger)| *trigger == Trigger::Time)
+            .all(|(_step, trigger)| *trigger == Trigger::Time)
     );
 }
 
