@@ -100,13 +100,11 @@ impl DeliverPath<'_> {
         out: &mut Buffer,
     ) {
         let policy = snapshot.policy();
-        let mut answer = Buffer::new();
         let sealed = |what: StoredFrom<'_>| headers::holds_sealed(policy, what);
-        if jetstream::narrow_max_msg_size(message.payload, OVERHEAD, sealed, &mut answer) {
-            replace(message, answer.filled(), out);
-        } else {
-            self.pass(snapshot, message, out);
-        }
+        let narrow = |answer: &mut Buffer| {
+            jetstream::narrow_max_msg_size(message.payload, OVERHEAD, sealed, answer)
+        };
+        self.rewrite(snapshot, narrow, message, out);
     }
 
     /// The configuration of consumers: what agents wrote.
@@ -116,12 +114,9 @@ impl DeliverPath<'_> {
         message: &Message<'_>,
         out: &mut Buffer,
     ) {
-        let mut answer = Buffer::new();
-        if jetstream::narrow_limits(message.payload, OVERHEAD, &mut answer) {
-            replace(message, answer.filled(), out);
-        } else {
-            self.pass(snapshot, message, out);
-        }
+        let narrow =
+            |answer: &mut Buffer| jetstream::narrow_limits(message.payload, OVERHEAD, answer);
+        self.rewrite(snapshot, narrow, message, out);
     }
 
     /// The status of a pull that asks for more than its consumer allows.
@@ -233,6 +228,22 @@ impl DeliverPath<'_> {
         out.put(told.filled());
         out.put(b"\r\n");
         self.worker.meters.passed(Direction::Deliver).add(0);
+    }
+
+    /// Writes what `rewrite` makes of the payload; if it returns `false`, the message as it is.
+    fn rewrite(
+        &self,
+        snapshot: &Snapshot,
+        rewrite: impl FnOnce(&mut Buffer) -> bool,
+        message: &Message<'_>,
+        out: &mut Buffer,
+    ) {
+        let mut answer = Buffer::new();
+        if rewrite(&mut answer) {
+            replace(message, answer.filled(), out);
+        } else {
+            self.pass(snapshot, message, out);
+        }
     }
 
     /// Writes an empty message with a number in its headers replaced; without one, as it is.

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 
 use super::super::Buffer;
 use super::super::json::{Elements, Members, NotAnObject, key_is, text};
-use super::answer::{Change, change_configs};
-use super::{Request, integer, replace};
+use super::change::{Change, change_config, change_configs};
+use super::{Request, integer};
 
 /// Where the messages of a stream come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +31,8 @@ pub fn widen_max_msg_size(
     out: &mut Buffer,
 ) -> bool {
     let wider = wider(body, overhead, covered);
-    if let Some((size, wider)) = wider {
-        replace(body, size.at, size.len, wider, out);
+    if let Some(wider) = wider {
+        wider.write(body, out);
     }
     wider.is_some()
 }
@@ -44,28 +44,21 @@ pub fn widen_restored(
     mut covered: impl FnMut(StoredFrom<'_>) -> bool,
     out: &mut Buffer,
 ) -> bool {
-    let mut members = Members::new(body).flatten();
-    let config = members.find(|member| key_is(member.key, b"config"));
-    let wider = config.and_then(|config| {
-        let (size, wider) = wider(config.value, overhead, &mut covered)?;
-        Some((config.at.saturating_add(size.at), size.len, wider))
-    });
-    if let Some((at, len, wider)) = wider {
-        replace(body, at, len, wider, out);
-    }
-    wider.is_some()
+    let widen = |config: &[u8]| wider(config, overhead, &mut covered);
+    change_config(body, widen, out)
 }
 
 fn wider(
     config: &[u8],
     overhead: usize,
     mut covered: impl FnMut(StoredFrom<'_>) -> bool,
-) -> Option<(Size, i64)> {
+) -> Option<Change> {
     let config = Config::read(config).ok()?;
     let size = config.size.filter(|size| size.bytes > 0)?;
     let overhead = i64::try_from(overhead).unwrap_or(i64::MAX);
     let wider = size.bytes.saturating_add(overhead).min(MAX_MSG_SIZE_LIMIT);
-    (wider != size.bytes && config.is_covered(&mut covered)).then_some((size, wider))
+    let is_more = wider != size.bytes && config.is_covered(&mut covered);
+    is_more.then_some(size.becomes(wider))
 }
 
 /// Appends `answer` with each `max_msg_size` above `overhead` lowered by it: of its `config`, or of the `config` of each of its
@@ -82,11 +75,7 @@ pub fn narrow_max_msg_size(
         let config = Config::read(config).ok()?;
         let size = config.size.filter(|size| size.bytes > overhead)?;
         let is_less = overhead > 0 && config.is_covered(&mut covered);
-        is_less.then_some(Change {
-            at: size.at,
-            len: size.len,
-            new: size.bytes.saturating_sub(overhead),
-        })
+        is_less.then_some(size.becomes(size.bytes.saturating_sub(overhead)))
     };
     change_configs(answer, b"streams", narrow, out)
 }
@@ -142,6 +131,16 @@ struct Size {
     bytes: i64,
     at: usize,
     len: usize,
+}
+
+impl Size {
+    const fn becomes(self, new: i64) -> Change {
+        Change {
+            at: self.at,
+            len: self.len,
+            new,
+        }
+    }
 }
 
 impl<'a> Config<'a> {

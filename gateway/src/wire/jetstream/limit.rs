@@ -7,10 +7,9 @@
 use super::super::Buffer;
 use super::super::header::{self, HeaderNumber};
 use super::super::json::{Members, key_is};
-use super::answer::{Change, change_configs};
+use super::change::{Change, change_config, change_configs};
 use super::integer;
 use super::pull::{MIN_MESSAGE_SIZE, room};
-use super::replace;
 
 /// What the server says, with the limit behind it, to a pull that asks for more (409).
 const EXCEEDED: &[u8] = b"Exceeded MaxRequestMaxBytes of ";
@@ -20,15 +19,8 @@ const EXCEEDED: &[u8] = b"Exceeded MaxRequestMaxBytes of ";
 ///
 /// `false`: nothing to change, and `out` is as it was. That is so for a limit that is absent or not positive.
 pub fn widen_limit(body: &[u8], overhead: usize, out: &mut Buffer) -> bool {
-    let mut members = Members::new(body).flatten();
-    let Some(config) = members.find(|member| key_is(member.key, b"config")) else {
-        return false;
-    };
-    let wider = change(config.value, |limit| wider(limit, overhead));
-    if let Some(Change { at, len, new }) = wider {
-        replace(body, config.at.saturating_add(at), len, new, out);
-    }
-    wider.is_some()
+    let widen = |config: &[u8]| change(config, |limit| wider(limit, overhead));
+    change_config(body, widen, out)
 }
 
 /// Appends `answer` with each limit lowered to the largest that [`widen_limit`] raises to no more: of its `config`, or of the `config` of

@@ -12,7 +12,7 @@
 //! | `pull` | `max_bytes` and `no_hdr` of pulls and direct gets, and what is left of a pull |
 //! | `config` | stream configurations: `max_msg_size` there and back, subjects, counters |
 //! | `limit` | the `max_bytes` that a consumer allows a pull to ask for, there and back |
-//! | `answer` | the configurations in an answer |
+//! | `change` | a number in a configuration replaced, in requests and in answers |
 //! | `subject_uses` | where a request or a header tells the server to publish or to store, and what to copy |
 //! | `stored_message` | the answer of `STREAM.MSG.GET`, payload in base64 |
 //! | `pub_ack` | the payloads that JetStream itself answers a publish with |
@@ -22,7 +22,7 @@
 //! | `delivery` | `$JS.ACK…` replies, `Nats-Msg-Size`, the status of a pull |
 
 mod ambiguity;
-mod answer;
+mod change;
 mod config;
 mod delivery;
 mod limit;
@@ -61,12 +61,4 @@ use super::json::natural;
 fn integer(value: &[u8]) -> Option<i64> {
     natural(value.strip_prefix(b"-").unwrap_or(value))?;
     std::str::from_utf8(value).ok()?.parse().ok()
-}
-
-/// Appends `json` with the `old` bytes from `at` on replaced by the digits of `new`.
-fn replace(json: &[u8], at: usize, old: usize, new: i64, out: &mut super::Buffer) {
-    let digits = super::write::Decimal::new(usize::try_from(new).unwrap_or_default());
-    out.put(json.get(..at).unwrap_or_default());
-    out.put(digits.digits());
-    out.put(json.get(at.saturating_add(old)..).unwrap_or_default());
 }

@@ -1,4 +1,5 @@
-//! Answers of the API that hold configurations: one, in `config`, or several, in the `config` of each element of a list.
+//! Replaces a number in a configuration: alone, in the `config` of a request, or in an answer, which has one `config`, or one in each
+//! element of a list.
 
 use super::super::Buffer;
 use super::super::json::{Elements, Members, NotAnObject, key_is};
@@ -12,6 +13,38 @@ pub(super) struct Change {
     /// How many there are.
     pub(super) len: usize,
     pub(super) new: i64,
+}
+
+impl Change {
+    /// Appends `json` with the change made.
+    pub(super) fn write(self, json: &[u8], out: &mut Buffer) {
+        let digits = Decimal::new(usize::try_from(self.new).unwrap_or_default());
+        out.put(json.get(..self.at).unwrap_or_default());
+        out.put(digits.digits());
+        let behind = self.at.saturating_add(self.len);
+        out.put(json.get(behind..).unwrap_or_default());
+    }
+}
+
+/// Appends `request` with the change that `change` makes in its `config`.
+///
+/// `false`: nothing to change, and `out` is as it was.
+pub(super) fn change_config(
+    request: &[u8],
+    change: impl FnOnce(&[u8]) -> Option<Change>,
+    out: &mut Buffer,
+) -> bool {
+    let mut members = Members::new(request).flatten();
+    let config = members.find(|member| key_is(member.key, b"config"));
+    let changed = config.and_then(|config| {
+        let change = change(config.value)?;
+        let at = config.at.saturating_add(change.at);
+        Some(Change { at, ..change })
+    });
+    if let Some(changed) = changed {
+        changed.write(request, out);
+    }
+    changed.is_some()
 }
 
 /// Appends `answer` with the changes that `change` makes in its `config`, and in the `config` of each element of `list`.
