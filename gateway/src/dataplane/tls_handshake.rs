@@ -127,6 +127,12 @@ pub(super) fn refuse_cleartext(worker: &Worker, to: &ServerAddr) -> EndReason {
     EndReason::NoTls
 }
 
+/// Counts a failure. If it may be logged: how many lines were left out before it.
+fn count_failure(worker: &Worker, side: Side, failure: Failure) -> Option<u64> {
+    let shared = &worker.shared;
+    shared.tls.failed(side, failure, shared.clock.instant())
+}
+
 async fn accept(
     worker: &Worker,
     acceptor: &Acceptor,
@@ -139,12 +145,7 @@ async fn accept(
         }
         Err(failed) => {
             let failure = Failure::of(&failed.error);
-            if let Some(left_out) =
-                worker
-                    .shared
-                    .tls
-                    .failed(Side::Client, failure, &worker.shared.clock)
-            {
+            if let Some(left_out) = count_failure(worker, Side::Client, failure) {
                 let (cause, error) = (<&str>::from(failure), &failed.error);
                 let help = acceptor.settings().help(failure);
                 tracing::warn!(cause, %error, help, left_out, "no TLS with a client");
@@ -166,12 +167,7 @@ async fn connect(
         }
         Err(failed) => {
             let failure = Failure::of(&failed.error);
-            if let Some(left_out) =
-                worker
-                    .shared
-                    .tls
-                    .failed(Side::Server, failure, &worker.shared.clock)
-            {
+            if let Some(left_out) = count_failure(worker, Side::Server, failure) {
                 let (cause, error) = (<&str>::from(failure), &failed.error);
                 let help = dialer.settings().help(failure);
                 tracing::error!(server = %to, cause, %error, help, left_out, "no TLS with a server");
@@ -243,11 +239,7 @@ async fn begins_tls(stream: &TcpStream, wait: Duration) -> bool {
 }
 
 fn refuse(worker: &Worker, (to, failure): (&ServerAddr, Failure), why: &str, help: &str) {
-    if let Some(left_out) = worker
-        .shared
-        .tls
-        .failed(Side::Server, failure, &worker.shared.clock)
-    {
+    if let Some(left_out) = count_failure(worker, Side::Server, failure) {
         tracing::error!(server = %to, why, help, left_out, "no TLS with a server");
     }
 }

@@ -1,10 +1,10 @@
 //! TLS configuration, its metrics and its log throttles.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use strum::VariantArray as _;
 
-use crate::clock::Clock;
 use crate::metrics::{HandshakeMetrics, Side, SideTable, Throttle};
 use crate::tls::{Acceptor, ClientAuth, Dialer, Failure, FailureTable, TlsPolicy};
 use crate::wire::info::Tls as InfoTls;
@@ -57,8 +57,8 @@ impl TlsState {
     }
 
     /// Counts a failure. If it may be logged: how many lines were left out before it.
-    pub(super) fn failed(&self, side: Side, failure: Failure, clock: &Clock) -> Option<u64> {
+    pub(super) fn failed(&self, side: Side, failure: Failure, now: Instant) -> Option<u64> {
         self.handshakes.failed(side, <&str>::from(failure));
-        self.throttles[side][failure].admit(clock.instant())
+        self.throttles[side][failure].admit(now)
     }
 }
