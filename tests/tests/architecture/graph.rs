@@ -23,6 +23,9 @@ pub(crate) struct Graph {
     pub(crate) uses: BTreeMap<PathBuf, BTreeSet<PathBuf>>,
 }
 
+/// The modules of a crate.
+struct Scopes(BTreeMap<Module, Scope>);
+
 /// One module: a file, or a `mod` in one.
 #[derive(Default)]
 struct Scope {
@@ -42,10 +45,11 @@ impl Graph {
         let mut scopes = BTreeMap::new();
         read(source, Path::new("lib.rs"), Vec::new(), &mut scopes);
         let mut uses: BTreeMap<PathBuf, BTreeSet<PathBuf>> = BTreeMap::new();
-        for (module, scope) in &scopes {
+        let scopes = Scopes(scopes);
+        for (module, scope) in &scopes.0 {
             let of_file = uses.entry(scope.file.clone()).or_default();
             for path in &scope.paths {
-                let target = resolve(&scopes, module, path, 0);
+                let target = scopes.resolve(module, path, 0);
                 of_file.extend(target.filter(|target| *target != scope.file));
             }
         }
@@ -253,76 +257,49 @@ impl<'ast> Visit<'ast> for Reader {
     }
 }
 
-/// The file that defines what `path` names, as seen from `module`; none for what another crate defines.
-fn resolve(
-    scopes: &BTreeMap<Module, Scope>,
-    module: &Module,
-    path: &[String],
-    depth: usize,
-) -> Option<PathBuf> {
-    let (first, rest) = path.split_first()?;
-    let scope = scopes.get(module)?;
-    if depth > 32 {
-        return None;
-    }
-    match first.as_str() {
-        "crate" => resolve_in(scopes, &Vec::new(), rest, depth),
-        "self" => resolve_in(scopes, module, rest, depth),
-        "super" => {
-            let parent = module.split_last()?.1.to_vec();
-            match rest.first().map(String::as_str) {
-                Some("super") => resolve(scopes, &parent, rest, depth + 1),
-                _ => resolve_in(scopes, &parent, rest, depth),
+impl Scopes {
+    /// The file that defines what `path` names, as seen from `module`; none for what another crate defines.
+    fn resolve(&self, module: &[String], path: &[String], depth: usize) -> Option<PathBuf> {
+        let (first, rest) = path.split_first()?;
+        if depth > 32 {
+            return None;
+        }
+        match first.as_str() {
+            "crate" => self.resolve_in(&[], rest, depth),
+            "self" => self.resolve_in(module, rest, depth),
+            "super" => {
+                let (_own, parent) = module.split_last()?;
+                match rest.first().map(String::as_str) {
+                    Some("super") => self.resolve(parent, rest, depth + 1),
+                    _ => self.resolve_in(parent, rest, depth),
+                }
             }
+            _ => self.resolve_in(module, path, depth),
         }
-        _ if scope.imports.contains_key(first) || is_own(scope, first) => {
-            resolve_in(scopes, module, path, depth)
+    }
+
+    /// The same of what stands in `module`.
+    fn resolve_in(&self, module: &[String], path: &[String], depth: usize) -> Option<PathBuf> {
+        let scope = self.0.get(module)?;
+        let Some((first, rest)) = path.split_first() else {
+            return Some(scope.file.clone());
+        };
+        if scope.defined.contains(first) {
+            return Some(scope.file.clone());
         }
-        _ => globs(scopes, module, path, depth),
+        if scope.children.contains(first) {
+            let child = [module, std::slice::from_ref(first)].concat();
+            return self.resolve_in(&child, rest, depth);
+        }
+        let through = |start: &[String], rest: &[String]| {
+            let full = [start, rest].concat();
+            self.resolve(module, &full, depth + 1)
+        };
+        match scope.imports.get(first) {
+            Some(import) => through(import, rest),
+            None => scope.globs.iter().find_map(|glob| through(glob, path)),
+        }
     }
-}
-
-fn is_own(scope: &Scope, name: &str) -> bool {
-    scope.children.contains(name) || scope.defined.contains(name)
-}
-
-/// The same of what stands in `module`.
-fn resolve_in(
-    scopes: &BTreeMap<Module, Scope>,
-    module: &Module,
-    path: &[String],
-    depth: usize,
-) -> Option<PathBuf> {
-    let scope = scopes.get(module)?;
-    let Some((first, rest)) = path.split_first() else {
-        return Some(scope.file.clone());
-    };
-    if scope.defined.contains(first) {
-        return Some(scope.file.clone());
-    }
-    if scope.children.contains(first) {
-        let mut child = module.clone();
-        child.push(first.clone());
-        return resolve_in(scopes, &child, rest, depth);
-    }
-    if let Some(import) = scope.imports.get(first) {
-        let full: Vec<String> = import.iter().chain(rest).cloned().collect();
-        return resolve(scopes, module, &full, depth + 1);
-    }
-    globs(scopes, module, path, depth)
-}
-
-fn globs(
-    scopes: &BTreeMap<Module, Scope>,
-    module: &Module,
-    path: &[String],
-    depth: usize,
-) -> Option<PathBuf> {
-    let scope = scopes.get(module)?;
-    scope.globs.iter().find_map(|glob| {
-        let full: Vec<String> = glob.iter().chain(path).cloned().collect();
-        resolve(scopes, module, &full, depth + 1)
-    })
 }
 
 /// The names that a `use` gives, and the paths that they stand for; `*` for a glob.
