@@ -21,14 +21,9 @@ pub(crate) enum RunError {
         /// What it sent.
         said: String,
     },
-    /// A program did not start.
-    #[error("{program} did not start: {why}")]
-    Program {
-        /// Its path.
-        program: String,
-        /// Its last output, or what it did.
-        why: String,
-    },
+    /// A program did not start, or is gone.
+    #[error(transparent)]
+    Program(#[from] keyway_test_kit::Error),
     /// A round of a scenario failed.
     #[error("{round}: {source}")]
     Round {

@@ -2,8 +2,7 @@
 
 use crate::process::Process;
 use crate::scratch::{self, repository};
-use crate::wait;
-use serde::Deserialize;
+use keyway_test_kit::gateway::Ports;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -32,13 +31,6 @@ pub struct Settings {
     pub tables: String,
     /// A state directory whose copy the gateway starts with.
     pub state: Option<PathBuf>,
-}
-
-/// What the gateway writes to `ports.json` in its state directory when it is ready.
-#[derive(Clone, Debug, Deserialize)]
-struct Ports {
-    listen: Vec<SocketAddr>,
-    admin: Option<SocketAddr>,
 }
 
 impl Gateway {
@@ -245,27 +237,10 @@ fn launch_in(folder: &Path, environment: &[(&str, &OsStr)]) -> (Process, Ports) 
 }
 
 /// The command takes the binary's arguments.
-fn launch_by(mut command: Command, folder: &Path) -> (Process, Ports) {
-    let announced = folder.join("state/ports.json");
-    if announced.exists() {
-        std::fs::remove_file(&announced).unwrap();
-    }
-    command
-        .arg("run")
-        .arg("--config")
-        .arg(folder.join("keyway.toml"));
-    let mut process = Process::start("keyway", &mut command);
-    let ports = wait::until("the gateway's ports.json", || {
-        let ended = process.ended();
-        assert!(
-            ended.is_none(),
-            "the gateway ended at its start: {}\n{}",
-            ended.unwrap(),
-            process.log()
-        );
-        serde_json::from_slice(&std::fs::read(&announced).ok()?).ok()
-    });
-    (process, ports)
+fn launch_by(command: Command, folder: &Path) -> (Process, Ports) {
+    let (config, state) = (folder.join("keyway.toml"), folder.join("state"));
+    let (process, ports) = keyway_test_kit::gateway::start(command, &config, &state).unwrap();
+    (process.into(), ports)
 }
 
 /// `cargo test --workspace` has built the binary by now; `cargo test -p keyway-tests` alone may not have.
@@ -281,7 +256,8 @@ fn build() -> PathBuf {
     let built = std::fs::metadata(&program)
         .and_then(|data| data.modified())
         .ok();
-    let changed = ["gateway", "gateway/envelope"].map(|folder| newest(&repository().join(folder)));
+    let changed = ["gateway", "gateway/envelope", "tests/kit"]
+        .map(|folder| newest(&repository().join(folder)));
     if built.is_some_and(|built| changed.iter().all(|changed| built >= *changed)) {
         return program;
     }

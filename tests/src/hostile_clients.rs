@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 pub const MEMORY_TOLERANCE: u64 = 64 << 20;
 
 /// Tolerance for open files.
-const FILES: usize = 16;
+const FILES: u64 = 16;
 
 /// The gateway, and a requester and a responder that behave well.
 pub struct AttackedGateway {
@@ -31,7 +31,7 @@ pub struct ResourceUse {
     /// Resident memory in bytes.
     pub resident: u64,
     /// Open files.
-    pub files: usize,
+    pub files: u64,
     /// Its metric `keyway_connections`.
     pub connections: f64,
 }
@@ -79,13 +79,10 @@ impl AttackedGateway {
 
     /// Its resources now.
     pub fn resource_use(&mut self) -> ResourceUse {
-        let folder = format!("/proc/{}", self.gateway.process().id());
-        let status = std::fs::read_to_string(format!("{folder}/status")).unwrap();
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = resident.unwrap().trim().trim_end_matches(" kB");
+        let process = self.gateway.process();
         ResourceUse {
-            resident: kib.parse::<u64>().unwrap() << 10,
-            files: std::fs::read_dir(format!("{folder}/fd")).unwrap().count(),
+            resident: process.memory("status", "VmRSS:").unwrap(),
+            files: process.files().unwrap(),
             connections: self.gateway.metrics().sum("keyway_connections", &[]),
         }
     }

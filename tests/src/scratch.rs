@@ -12,8 +12,5 @@ pub fn repository() -> PathBuf {
 
 /// A fresh folder, readable by us alone and removed when dropped.
 pub fn folder(purpose: &str) -> tempfile::TempDir {
-    tempfile::Builder::new()
-        .prefix(&format!("keyway-{purpose}-"))
-        .tempdir()
-        .unwrap()
+    keyway_test_kit::folder(purpose).unwrap()
 }

@@ -2,6 +2,7 @@
 
 use crate::process::Process;
 use crate::{scratch, tools};
+use keyway_test_kit::nats_server;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -46,7 +47,7 @@ impl NatsServer {
             write!(text, "\nserver_name: bus\n").unwrap();
         }
         std::fs::write(folder.path().join("server.conf"), text).unwrap();
-        let (process, addr) = launch(program, &folder, "-1");
+        let (process, addr) = launch(program, &folder, None);
         Self {
             program,
             folder,
@@ -83,26 +84,19 @@ impl NatsServer {
     /// Kills the server if it runs, and starts it again on the same port with the same configuration and store.
     pub fn restart(&mut self) {
         self.process.kill();
-        let (process, addr) = launch(self.program, &self.folder, &self.addr.port().to_string());
+        let (process, addr) = launch(self.program, &self.folder, Some(self.addr.port()));
         assert_eq!(addr, self.addr, "the server came back elsewhere");
         self.process = process;
     }
 }
 
-fn launch(program: &'static str, folder: &TempDir, port: &str) -> (Process, SocketAddr) {
+fn launch(program: &'static str, folder: &TempDir, port: Option<u16>) -> (Process, SocketAddr) {
     let mut command = Command::new(tools::path(program));
     command
-        .args(["--addr", "127.0.0.1", "--port", port, "--config"])
+        .arg("--config")
         .arg(folder.path().join("server.conf"));
-    let process = Process::start("nats-server", &mut command);
-    let listening = "Listening for client connections on ";
-    let addr = process.line(listening, |line| {
-        line.split_once(listening)?.1.trim().parse().ok()
-    });
-    process.line("Server is ready", |line| {
-        line.contains("Server is ready").then_some(())
-    });
-    (process, addr)
+    let (process, addr) = nats_server::start(command, port).unwrap();
+    (process.into(), addr)
 }
 
 /// The default program: `KEYWAY_TEST_SERVER=oldest` selects the oldest supported series.

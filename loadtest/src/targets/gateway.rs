@@ -5,11 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
-use serde::Deserialize;
+use keyway_test_kit::{Process, folder, gateway};
 use tempfile::TempDir;
 
-use super::process::Process;
-use super::programs::{Programs, folder};
+use super::programs::Programs;
 use crate::error::RunError;
 
 /// A running gateway.
@@ -30,13 +29,6 @@ pub(crate) enum Mode {
     Sealing,
 }
 
-/// What the gateway writes to `ports.json`.
-#[derive(Deserialize)]
-struct Ports {
-    listen: Vec<SocketAddr>,
-    admin: Option<SocketAddr>,
-}
-
 impl Programs {
     pub(crate) fn gateway(&self, server: SocketAddr, mode: Mode) -> Result<Gateway, RunError> {
         self.configured(server, mode, "")
@@ -49,7 +41,7 @@ impl Programs {
         mode: Mode,
         tables: &str,
     ) -> Result<Gateway, RunError> {
-        let folder = folder()?;
+        let folder = folder("loadtest")?;
         let state = folder.path().join("state");
         let config = folder.path().join("keyway.toml");
         let relay_only = mode == Mode::Relay;
@@ -58,17 +50,12 @@ impl Programs {
         );
         fs::write(&config, text)
             .map_err(|source| RunError::io("writing a configuration", source))?;
-        let mut command = Command::new(&self.gateway);
-        command.arg("run").arg("--config").arg(&config);
-        let (process, (addr, admin)) = Process::start(command, &folder.path().join("log"), || {
-            let text = fs::read(state.join("ports.json")).ok()?;
-            let ports: Ports = serde_json::from_slice(&text).ok()?;
-            Some((ports.listen.first().copied()?, ports.admin))
-        })?;
+        let (process, ports) = gateway::start(Command::new(&self.gateway), &config, &state)?;
+        let missing = || RunError::Limit("the gateway listens nowhere".to_owned());
         Ok(Gateway {
             process,
-            addr,
-            admin,
+            addr: ports.listen.first().copied().ok_or_else(missing)?,
+            admin: ports.admin,
             state,
             _folder: folder,
         })

@@ -14,9 +14,7 @@
 
 mod certificate;
 mod gateway;
-mod haproxy;
 mod operator;
-mod process;
 mod programs;
 mod server;
 mod storm;
@@ -24,16 +22,16 @@ mod storm;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use keyway_test_kit::{Process, haproxy};
+use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 pub(crate) use gateway::{Gateway, Mode};
-pub(crate) use process::{Process, own_cpu};
 pub(crate) use programs::{Programs, Versions, open_files};
 pub(crate) use storm::storm;
 
 use crate::error::RunError;
 use crate::load::Endpoint;
-use haproxy::Haproxy;
 use server::Server;
 
 /// How often a rotation is requested in `storm`.
@@ -72,7 +70,7 @@ pub(crate) struct Target {
     pub(crate) kind: TargetKind,
     /// Where clients connect.
     pub(crate) endpoint: Endpoint,
-    haproxy: Option<Haproxy>,
+    haproxy: Option<Process>,
     /// In the order from client to server.
     gateways: Vec<Gateway>,
     server: Server,
@@ -201,10 +199,11 @@ impl Target {
                 vec![programs.gateway(inner.addr, Mode::Sealing)?, inner]
             }
         };
-        let haproxy = (kind == TargetKind::Haproxy).then(|| programs.haproxy(bus));
-        let haproxy = haproxy.transpose()?;
-        let before = gateways.first().map(|gateway| gateway.addr);
-        let before = before.or_else(|| haproxy.as_ref().map(|proxy| proxy.addr));
+        let haproxy = (kind == TargetKind::Haproxy)
+            .then(|| haproxy::start(&programs.haproxy, "", (bus, "")))
+            .transpose()?;
+        let (haproxy, proxied) = haproxy.unzip();
+        let before = gateways.first().map(|gateway| gateway.addr).or(proxied);
         let endpoint = Endpoint {
             addr: before.unwrap_or(bus),
             tls: server.tls.take(),
@@ -232,7 +231,7 @@ impl Target {
     /// Every process, from client to server.
     pub(crate) fn processes(&self) -> impl Iterator<Item = (Role, &Process)> {
         let haproxy = self.haproxy.iter();
-        let haproxy = haproxy.map(|proxy| (Role::Haproxy, &proxy.process));
+        let haproxy = haproxy.map(|process| (Role::Haproxy, process));
         let roles = [Role::Gateway, Role::SecondGateway];
         let gateways = self.gateways.iter().map(|gateway| &gateway.process);
         haproxy
@@ -263,4 +262,10 @@ impl Target {
         });
         Ok((played, costs.collect()))
     }
+}
+
+/// CPU time of this program, including threads that have ended.
+pub(crate) fn own_cpu() -> Duration {
+    let spent = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(spent).unwrap_or_default()
 }

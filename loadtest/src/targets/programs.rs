@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tempfile::TempDir;
 
 use crate::cli::ProgramArgs;
 use crate::error::RunError;
@@ -91,11 +90,4 @@ fn raise_open_files() {
     };
     // Where it is refused, the limit stays as it is.
     setrlimit(Resource::Nofile, raised).unwrap_or_default();
-}
-
-pub(super) fn folder() -> Result<TempDir, RunError> {
-    tempfile::Builder::new()
-        .prefix("keyway-loadtest-")
-        .tempdir()
-        .map_err(|source| RunError::io("creating a folder", source))
 }

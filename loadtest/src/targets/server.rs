@@ -1,16 +1,15 @@
 //! `nats-server` with JetStream.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
 
+use keyway_test_kit::{Process, folder, nats_server};
 use rustls::ClientConfig;
 use tempfile::TempDir;
 
 use super::certificate::Certificate;
-use super::process::Process;
-use super::programs::{Programs, folder};
+use super::programs::Programs;
 use crate::error::RunError;
 
 /// A running server.
@@ -25,12 +24,12 @@ pub(crate) struct Server {
 impl Programs {
     /// A server with JetStream, its store in a temporary folder.
     pub(crate) fn server(&self) -> Result<Server, RunError> {
-        start(Command::new(&self.server), folder()?)
+        start(Command::new(&self.server), folder("loadtest")?)
     }
 
     /// The same with its own TLS.
     pub(super) fn tls_server(&self) -> Result<Server, RunError> {
-        let folder = folder()?;
+        let folder = folder("loadtest")?;
         let files = Certificate::new(folder.path())?;
         let mut command = Command::new(&self.server);
         command.arg("--tls").arg("--tlscert").arg(files.certificate);
@@ -42,17 +41,9 @@ impl Programs {
 }
 
 fn start(mut command: Command, folder: TempDir) -> Result<Server, RunError> {
-    let log = folder.path().join("log");
-    command
-        .args(["--addr", "127.0.0.1", "--port", "-1", "--jetstream"])
-        .arg("--store_dir")
-        .arg(folder.path().join("store"));
-    let (process, addr) = Process::start(command, &log, || {
-        let text = fs::read_to_string(&log).ok()?;
-        text.contains("Server is ready").then_some(())?;
-        let (_before, after) = text.split_once("Listening for client connections on ")?;
-        after.lines().next()?.trim().parse().ok()
-    })?;
+    let store = folder.path().join("store");
+    command.arg("--jetstream").arg("--store_dir").arg(store);
+    let (process, addr) = nats_server::start(command, None)?;
     Ok(Server {
         process,
         addr,

@@ -12,15 +12,7 @@ const ROOM: u64 = 48 * 1024;
 
 /// The gateway's peak resident memory, in KiB.
 fn peak(gateway: &mut Gateway) -> u64 {
-    let path = format!("/proc/{}/status", gateway.process().id());
-    let status = std::fs::read_to_string(path).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    line.unwrap()
-        .split_whitespace()
-        .nth(1)
-        .unwrap()
-        .parse()
-        .unwrap()
+    gateway.process().peak().unwrap() / 1024
 }
 
 /// The last INFO that the client has received.

@@ -27,11 +27,7 @@ use keyway_tests::{Gateway, RawClient, wait};
 
 /// Resident memory of the gateway now, in KiB.
 fn resident(gateway: &mut Gateway) -> u64 {
-    let path = format!("/proc/{}/status", gateway.process().id());
-    let status = std::fs::read_to_string(path).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let words = line.unwrap().split_whitespace();
-    words.rev().nth(1).unwrap().parse().unwrap()
+    gateway.process().memory("status", "VmRSS:").unwrap() / 1024
 }
 
 /// Waits until the gateway has exactly this many clients.

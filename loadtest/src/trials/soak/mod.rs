@@ -151,7 +151,7 @@ impl Run<'_> {
 
     fn look(&mut self) -> Result<Sample, RunError> {
         let metrics = self.gateway.metrics()?;
-        let (files, threads) = self.gateway.process.files_and_threads()?;
+        let process = &self.gateway.process;
         let all = |name| metrics.sum(name, &[]);
         let drawn = all("keyway_lanes_started_total");
         let versions = |state: &str| {
@@ -163,9 +163,9 @@ impl Run<'_> {
         let loaded = ["pre-active", "ready", "active", "decrypt-only"];
         Ok(Sample {
             at: self.elapsed().as_secs_f64(),
-            resident: self.gateway.process.resident()?,
-            files,
-            threads,
+            resident: process.resident()?,
+            files: process.files()?,
+            threads: process.threads()?,
             connections: all("keyway_connections"),
             loaded: loaded.into_iter().map(versions).sum(),
             archived: versions("archived"),
