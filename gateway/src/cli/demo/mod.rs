@@ -5,7 +5,6 @@
 //! `layout` draw.
 
 mod agent;
-mod bus;
 mod keys;
 mod layout;
 mod notes;
@@ -15,9 +14,12 @@ mod scenario;
 mod screen;
 mod summary;
 
+use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Command;
 
-use tempfile::TempDir;
+use keyway_test_kit::{Process, nats_server};
+use tokio::task::{JoinError, spawn_blocking};
 
 use crate::app::{Gateway, StartOptions};
 use crate::clock::Clock;
@@ -32,19 +34,16 @@ use super::output::Output;
 use super::run::Signals;
 use super::runtime::block_on;
 
-use bus::Bus;
 use screen::Screen;
 use summary::Totals;
 
 pub(super) fn run(args: &Demo, out: Output) -> Result<(), Failure> {
-    let folder = tempfile::Builder::new()
-        .prefix("keyway-demo-")
-        .tempdir()
-        .map_err(|error| {
-            let what = format!("cannot make a temporary directory: {error}");
-            Failure::new(Exit::Operator, what, "name a writable one in TMPDIR")
-        })?;
-    let shown = block_on(Box::pin(run_with_bus(args, &folder, Screen::new(out))));
+    let folder = keyway_test_kit::folder("demo").map_err(|error| {
+        let what = format!("cannot make a temporary directory: {}", error.brief());
+        Failure::new(Exit::Operator, what, "name a writable one in TMPDIR")
+    })?;
+    let screen = Screen::new(out);
+    let shown = block_on(Box::pin(run_with_bus(args, folder.path(), screen)));
     let emptied = folder.close().map_err(|error| {
         let what = format!("a temporary directory stays behind: {error}");
         Failure::new(Exit::Operator, what, "remove it by hand")
@@ -53,31 +52,39 @@ pub(super) fn run(args: &Demo, out: Output) -> Result<(), Failure> {
 }
 
 /// Runs the demo with its own nats-server, which has ended when this returns.
-async fn run_with_bus(args: &Demo, folder: &TempDir, mut screen: Screen) -> Result<(), Failure> {
+async fn run_with_bus(args: &Demo, folder: &Path, mut screen: Screen) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let metrics = metrics::install().map_err(|error| Failure::of(&error))?;
-    let store = folder.path().join("bus");
-    let mut bus = tokio::select! {
-        bus = Bus::start(args.nats_server.as_deref(), &store) => bus?,
+    let given = args.nats_server.clone();
+    let program = given.unwrap_or_else(|| "nats-server".into());
+    let (server, store) = (program.clone(), folder.join("bus"));
+    let starting = spawn_blocking(move || start_server(&server, &store));
+    let stuck = |error: JoinError| Failure::new(Exit::Failed, error.to_string(), "");
+    let (server, addr) = tokio::select! {
+        started = starting => started.map_err(stuck)??,
         () = signals.any() => return Err(Failure::silent(Exit::Interrupted)),
     };
-    let addr = bus.addr();
-    let shown = tokio::select! {
-        shown = run_with_gateway(addr, folder.path(), metrics, (&mut screen, &mut signals)) => shown,
-        () = bus.read_log() => Err(Failure::new(Exit::Unreachable, "the bus fell silent", "")),
-    };
-    bus.stop().await;
-    let server = args.nats_server.as_deref();
-    summary::print_summary(
-        &mut screen,
-        &shown?,
-        server.unwrap_or_else(|| Path::new("nats-server")),
-    )
+    let shown = run_with_gateway(addr, folder, metrics, (&mut screen, &mut signals)).await;
+    drop(server);
+    summary::print_summary(&mut screen, &shown?, &program)
+}
+
+/// A server on a free port, which ends when the process is dropped.
+fn start_server(program: &Path, store: &Path) -> Result<(Process, SocketAddr), Failure> {
+    let mut command = Command::new(program);
+    command.arg("--jetstream").arg("--store_dir").arg(store);
+    nats_server::start(command, None).map_err(|error| {
+        Failure::new(
+            Exit::Unreachable,
+            format!("cannot start {}: {}", program.display(), error.brief()),
+            "`make demo` fetches one; or name a nats-server of at least 2.12 with --nats-server",
+        )
+    })
 }
 
 /// Runs the demo with its own gateway, which no longer writes into the folder when this returns.
 async fn run_with_gateway(
-    bus: std::net::SocketAddr,
+    bus: SocketAddr,
     folder: &Path,
     metrics: PrometheusHandle,
     (screen, signals): (&mut Screen, &mut Signals),
@@ -95,7 +102,7 @@ async fn run_with_gateway(
 }
 
 /// The embedded defaults, on free ports and in a directory of its own, with a low rotation threshold.
-fn configuration(bus: std::net::SocketAddr, folder: &Path) -> Result<GatewayConfig, Failure> {
+fn configuration(bus: SocketAddr, folder: &Path) -> Result<GatewayConfig, Failure> {
     let state = folder.join("state");
     let text = format!(
         "listen = \"127.0.0.1:0\"\nservers = [\"nats://{bus}\"]\nstate = {state:?}\n[admin]\nlisten = \"off\"\n"
