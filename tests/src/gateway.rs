@@ -62,7 +62,7 @@ impl Gateway {
             copy(from, &folder.path().join("state"));
         }
         configure(folder.path(), servers, &settings, "127.0.0.1:0");
-        let (process, ports) = launch(folder.path());
+        let (process, ports) = launch(Command::new(binary()), folder.path());
         // A restart listens on the same port.
         configure(
             folder.path(),
@@ -116,7 +116,7 @@ impl Gateway {
     /// Kills the gateway if it runs, and starts it again on the same port with the same state.
     pub fn restart(&mut self) {
         self.process.kill();
-        let (process, ports) = launch(self.folder.path());
+        let (process, ports) = launch(Command::new(binary()), self.folder.path());
         assert_eq!(
             ports.listen, self.ports.listen,
             "the gateway came back elsewhere"
@@ -128,7 +128,9 @@ impl Gateway {
     /// The same with these environment variables.
     pub fn restart_with_env(&mut self, environment: &[(&str, &OsStr)]) {
         self.process.kill();
-        let (process, ports) = launch_in(self.folder.path(), environment);
+        let mut command = Command::new(binary());
+        command.envs(environment.iter().copied());
+        let (process, ports) = launch(command, self.folder.path());
         self.process = process;
         self.ports = ports;
     }
@@ -168,7 +170,7 @@ impl Gateway {
         let mut command = Command::new("sh");
         let limited = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
         command.arg("-c").arg(limited).arg(binary());
-        let (process, ports) = launch_by(command, self.folder.path());
+        let (process, ports) = launch(command, self.folder.path());
         self.process = process;
         self.ports = ports;
     }
@@ -226,21 +228,11 @@ fn configure(folder: &Path, servers: &[&str], settings: &Settings, listen: &str)
     std::fs::write(folder.join("keyway.toml"), text).unwrap();
 }
 
-fn launch(folder: &Path) -> (Process, Ports) {
-    launch_in(folder, &[])
-}
-
-fn launch_in(folder: &Path, environment: &[(&str, &OsStr)]) -> (Process, Ports) {
-    let mut command = Command::new(binary());
-    command.envs(environment.iter().copied());
-    launch_by(command, folder)
-}
-
 /// The command takes the binary's arguments.
-fn launch_by(command: Command, folder: &Path) -> (Process, Ports) {
+fn launch(command: Command, folder: &Path) -> (Process, Ports) {
     let (config, state) = (folder.join("keyway.toml"), folder.join("state"));
     let (process, ports) = keyway_test_kit::gateway::start(command, &config, &state).unwrap();
-    (process.into(), ports)
+    (Process(process), ports)
 }
 
 /// `cargo test --workspace` has built the binary by now; `cargo test -p keyway-tests` alone may not have.

@@ -22,7 +22,7 @@ impl Haproxy {
         let (process, addr) = keyway_test_kit::haproxy::start(&program, bind, (to, words)).unwrap();
         Self {
             addr,
-            _process: process.into(),
+            _process: Process(process),
         }
     }
 

@@ -82,7 +82,7 @@ impl AttackedGateway {
         let process = self.gateway.process();
         ResourceUse {
             resident: process.memory("status", "VmRSS:").unwrap(),
-            files: process.files().unwrap(),
+            files: process.count("fd").unwrap(),
             connections: self.gateway.metrics().sum("keyway_connections", &[]),
         }
     }

@@ -1,12 +1,13 @@
 //! A child process and its log.
 
+use crate::wait;
 use keyway_test_kit as kit;
 use rustix::process::{Pid, Signal, kill_process};
 use std::ops::{Deref, DerefMut};
 use std::process::{Command, ExitStatus, Stdio};
 
 /// A running program. Dropping it kills it, and shows its log if the test is failing.
-pub struct Process(kit::Process);
+pub struct Process(pub(crate) kit::Process);
 
 impl Process {
     /// Starts `command` and collects both its outputs.
@@ -16,7 +17,7 @@ impl Process {
 
     /// The same with something on standard input.
     pub fn start_reading(name: &str, command: &mut Command, input: Stdio) -> Self {
-        kit::Process::start(name, command, input).unwrap().into()
+        Self(kit::Process::start(name, command, input).unwrap())
     }
 
     /// The first line, logged already or within the deadline, for which `pick` yields something.
@@ -32,7 +33,8 @@ impl Process {
 
     /// Waits for the end.
     pub fn wait(&mut self) -> ExitStatus {
-        self.0.wait().unwrap()
+        let name = format!("the end of {}", self.name());
+        wait::until(&name, || self.ended())
     }
 
     /// `SIGTERM`, and waits for the end.
@@ -55,12 +57,6 @@ impl Process {
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.id().cast_signed()).unwrap();
         kill_process(pid, signal).unwrap();
-    }
-}
-
-impl From<kit::Process> for Process {
-    fn from(process: kit::Process) -> Self {
-        Self(process)
     }
 }
 

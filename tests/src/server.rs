@@ -96,7 +96,7 @@ fn launch(program: &'static str, folder: &TempDir, port: Option<u16>) -> (Proces
         .arg("--config")
         .arg(folder.path().join("server.conf"));
     let (process, addr) = nats_server::start(command, port).unwrap();
-    (process.into(), addr)
+    (Process(process), addr)
 }
 
 /// The default program: `KEYWAY_TEST_SERVER=oldest` selects the oldest supported series.

@@ -22,15 +22,12 @@ pub struct Ports {
 
 /// Starts `command`, which takes the arguments of `keyway`, with this configuration file, which names this state directory. Yields the
 /// process and its ports once it serves.
-///
-/// # Errors
-/// It does not get ready.
 pub fn start(mut command: Command, config: &Path, state: &Path) -> Result<(Process, Ports), Error> {
     let announced = state.join("ports.json");
     // An earlier run may have left one.
     match fs::remove_file(&announced) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
-            return Err(Error::io("removing an old ports.json", error));
+            return Err(Error::io("removing an old ports.json")(error));
         }
         Err(_) | Ok(()) => {}
     }

@@ -12,9 +12,6 @@ use crate::process::Process;
 
 /// Starts `program` on a free port, in front of `to`, with these options on its `bind` line, such as `ssl crt FILE`, and these on its
 /// `server` line, such as `send-proxy-v2`. Yields the process and its address once it serves.
-///
-/// # Errors
-/// It does not get ready.
 pub fn start(
     program: &Path,
     bind: &str,
@@ -31,8 +28,8 @@ pub fn start(
          backend servers\n server one {to} {options}\n",
         control.display()
     );
-    fs::write(&config, text).map_err(|source| Error::io("writing a configuration", source))?;
-    let failed = |source| Error::io("making HAProxy's socket", source);
+    fs::write(&config, text).map_err(Error::io("writing a configuration"))?;
+    let failed = |error| Error::io("making HAProxy's socket")(error);
     let listener = TcpListener::bind("127.0.0.1:0").map_err(failed)?;
     let addr = listener.local_addr().map_err(failed)?;
     let mut command = Command::new(program);

@@ -1,13 +1,14 @@
 //! A child process and its log.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use crate::error::Error;
-use crate::wait;
+use crate::wait::{self, DEADLINE};
 
 /// A running program, killed when dropped.
 pub struct Process {
@@ -19,27 +20,12 @@ pub struct Process {
 
 impl Process {
     /// Starts `command` with this standard input.
-    ///
-    /// # Errors
-    /// There is no such program, or nowhere to write its log.
     pub fn start(name: &str, command: &mut Command, input: Stdio) -> Result<Self, Error> {
-        let no_log = |source| Error::io("making a log file", source);
-        let log = tempfile::tempfile().map_err(no_log)?;
-        let outputs = (log.try_clone(), log.try_clone());
-        let child = command
-            .stdin(input)
-            .stdout(outputs.0.map_err(no_log)?)
-            .stderr(outputs.1.map_err(no_log)?)
-            .spawn()
-            .map_err(|source| Error::NotRun {
-                program: command.get_program().display().to_string(),
-                source,
-            })?;
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            log,
-        })
+        let program = command.get_program().display();
+        let what = format!("cannot run {program} (install it, or name its path)");
+        let (child, log) = spawn(command, input).map_err(Error::io(what))?;
+        let name = name.to_owned();
+        Ok(Self { name, child, log })
     }
 
     /// Its name.
@@ -60,13 +46,10 @@ impl Process {
             self.log.read_exact_at(&mut bytes, 0)?;
             Ok(String::from_utf8_lossy(&bytes).into_owned())
         };
-        read().unwrap_or_else(|error: std::io::Error| format!("(its log: {error})"))
+        read().unwrap_or_else(|error: io::Error| format!("(its log: {error})"))
     }
 
     /// The first line, logged already or within the deadline, for which `pick` yields something.
-    ///
-    /// # Errors
-    /// The program ends, or the time, without such a line.
     pub fn line<T>(&self, what: &str, pick: impl Fn(&str) -> Option<T>) -> Result<T, Error> {
         self.until(what, || {
             let log = self.log();
@@ -77,47 +60,30 @@ impl Process {
     }
 
     /// Polls `probe` until it yields a value.
-    ///
-    /// # Errors
-    /// The program ends, or the time, without one.
-    pub fn until<T>(&self, what: &str, mut probe: impl FnMut() -> Option<T>) -> Result<T, Error> {
+    pub fn until<T>(
+        &self,
+        awaited: &str,
+        mut probe: impl FnMut() -> Option<T>,
+    ) -> Result<T, Error> {
         let found = wait::until(|| {
             // In this order, so that all that it did before its end is seen.
             let has_ended = self.has_ended();
             let missing = || has_ended.then_some(None);
             probe().map(Some).or_else(missing)
         });
-        let (program, awaited, log) = (self.name.clone(), what.to_owned(), self.log());
-        match found {
-            Some(Some(value)) => Ok(value),
-            Some(None) => Err(Error::Ended {
-                program,
-                awaited,
-                log,
-            }),
-            None => Err(Error::Late {
-                program,
-                awaited,
-                log,
-            }),
-        }
+        let log = self.log();
+        let cause = match found {
+            Some(Some(value)) => return Ok(value),
+            Some(None) => log.lines().last().unwrap_or("it ended at once").to_owned(),
+            None => format!("not within {DEADLINE:?}"),
+        };
+        let what = format!("{} without {awaited}", self.name);
+        Err(Error { what, cause, log })
     }
 
     /// The exit status, if it has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
-    }
-
-    /// Waits for the end.
-    ///
-    /// # Errors
-    /// It goes on.
-    pub fn wait(&mut self) -> Result<ExitStatus, Error> {
-        wait::until(|| self.ended()).ok_or_else(|| Error::Late {
-            program: self.name.clone(),
-            awaited: "its end".to_owned(),
-            log: self.log(),
-        })
     }
 
     /// `SIGKILL` if it still runs, and waits for the end.
@@ -142,6 +108,13 @@ impl Drop for Process {
     }
 }
 
+fn spawn(command: &mut Command, input: Stdio) -> io::Result<(Child, File)> {
+    let log = tempfile::tempfile()?;
+    command.stdin(input).stdout(log.try_clone()?);
+    let child = command.stderr(log.try_clone()?).spawn()?;
+    Ok((child, log))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,18 +132,15 @@ mod tests {
     fn program_that_ends_too_early_is_an_error_with_its_last_lines() {
         let process = shell("seq 30; echo why >&2; exit 3");
         let error = process.line("ready", is_ready).unwrap_err();
-        let last: String = (12..=30).map(|number| format!("{number}\n")).collect();
-        assert_eq!(
-            error.to_string(),
-            format!("sh ended before this: ready; its last lines say why:\n{last}why")
-        );
-        assert_eq!(error.brief(), "why");
+        let last: String = (12..=30).map(|number| format!("\n  {number}")).collect();
+        let said = format!("sh without ready: why{last}\n  why");
+        assert_eq!(error.to_string(), said);
     }
 
     #[test]
     fn line_is_found_even_if_the_program_has_ended_since() {
         let mut process = shell("echo ready");
-        assert!(process.wait().unwrap().success());
+        wait::until(|| process.ended()).unwrap();
         process.line("ready", is_ready).unwrap();
     }
 
@@ -179,6 +149,6 @@ mod tests {
         let mut command = Command::new("/nonexistent");
         let started = Process::start("nothing", &mut command, Stdio::null());
         let said = started.err().unwrap().to_string();
-        assert!(said.starts_with("cannot run /nonexistent: "), "{said}");
+        assert!(said.starts_with("cannot run /nonexistent ("), "{said}");
     }
 }

@@ -1,6 +1,7 @@
 //! What a process uses, as `/proc` shows it.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,17 +10,11 @@ use crate::process::Process;
 
 impl Process {
     /// Resident memory in bytes, to the byte; of a gateway only root may ask.
-    ///
-    /// # Errors
-    /// The process is gone, or nobody else's business.
     pub fn resident(&self) -> Result<u64, Error> {
         self.memory("smaps_rollup", "Rss:")
     }
 
     /// Peak resident memory in bytes since the last reset.
-    ///
-    /// # Errors
-    /// The process is gone.
     pub fn peak(&self) -> Result<u64, Error> {
         self.memory("status", "VmHWM:")
     }
@@ -31,43 +26,23 @@ impl Process {
     }
 
     /// The amount on the line that begins with `name` in this file of its folder in `/proc`, in bytes.
-    ///
-    /// # Errors
-    /// The process is gone, or the file has no such line.
     pub fn memory(&self, file: &str, name: &str) -> Result<u64, Error> {
         let path = self.proc(file);
-        let failed = |source| Error::io(format!("reading {}", path.display()), source);
-        let text = fs::read_to_string(&path).map_err(failed)?;
-        let kib = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB"))
-            .and_then(|number| number.parse::<u64>().ok());
+        let failed = || Error::io(format!("reading {name} in {}", path.display()));
+        let text = fs::read_to_string(&path).map_err(failed())?;
+        let mut lines = text.lines();
+        let kib = lines.find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB"));
+        let kib = kib.and_then(|number| number.parse::<u64>().ok());
         kib.map(|kib| kib.saturating_mul(1024))
-            .ok_or_else(|| failed(std::io::ErrorKind::InvalidData.into()))
+            .ok_or_else(|| failed()(ErrorKind::InvalidData.into()))
     }
 
-    /// Open files.
-    ///
-    /// # Errors
-    /// The process is gone.
-    pub fn files(&self) -> Result<u64, Error> {
-        let found = self.entries("fd")?.count();
-        Ok(u64::try_from(found).unwrap_or(u64::MAX))
-    }
-
-    /// Threads.
-    ///
-    /// # Errors
-    /// The process is gone.
-    pub fn threads(&self) -> Result<u64, Error> {
-        let found = self.entries("task")?.count();
-        Ok(u64::try_from(found).unwrap_or(u64::MAX))
+    /// How many entries this folder of its folder in `/proc` has: `fd` for open files, `task` for threads.
+    pub fn count(&self, folder: &str) -> Result<u64, Error> {
+        Ok(self.entries(folder)?.map(|_| 1).sum())
     }
 
     /// CPU time of all its threads that still run.
-    ///
-    /// # Errors
-    /// The process is gone.
     pub fn cpu(&self) -> Result<Duration, Error> {
         let nanos = self.entries("task")?.filter_map(|thread| {
             // A thread may end meanwhile.
@@ -79,10 +54,8 @@ impl Process {
 
     fn entries(&self, folder: &str) -> Result<impl Iterator<Item = PathBuf>, Error> {
         let path = self.proc(folder);
-        let found = fs::read_dir(&path);
-        let found =
-            found.map_err(|source| Error::io(format!("reading {}", path.display()), source))?;
-        Ok(found.flatten().map(|entry| entry.path()))
+        let found = fs::read_dir(&path).map_err(Error::io(format!("reading {}", path.display())));
+        Ok(found?.flatten().map(|entry| entry.path()))
     }
 
     fn proc(&self, file: &str) -> PathBuf {

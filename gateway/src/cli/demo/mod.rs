@@ -39,7 +39,7 @@ use summary::Totals;
 
 pub(super) fn run(args: &Demo, out: Output) -> Result<(), Failure> {
     let folder = keyway_test_kit::folder("demo").map_err(|error| {
-        let what = format!("cannot make a temporary directory: {}", error.brief());
+        let what = format!("cannot make a temporary directory: {}", error.cause);
         Failure::new(Exit::Operator, what, "name a writable one in TMPDIR")
     })?;
     let screen = Screen::new(out);
@@ -76,7 +76,7 @@ fn start_server(program: &Path, store: &Path) -> Result<(Process, SocketAddr), F
     nats_server::start(command, None).map_err(|error| {
         Failure::new(
             Exit::Unreachable,
-            format!("cannot start {}: {}", program.display(), error.brief()),
+            format!("cannot start {}: {}", program.display(), error.cause),
             "`make demo` fetches one; or name a nats-server of at least 2.12 with --nats-server",
         )
     })

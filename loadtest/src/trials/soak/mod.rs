@@ -164,8 +164,8 @@ impl Run<'_> {
         Ok(Sample {
             at: self.elapsed().as_secs_f64(),
             resident: process.resident()?,
-            files: process.files()?,
-            threads: process.threads()?,
+            files: process.count("fd")?,
+            threads: process.count("task")?,
             connections: all("keyway_connections"),
             loaded: loaded.into_iter().map(versions).sum(),
             archived: versions("archived"),
