@@ -14,10 +14,11 @@ use tempfile::TempDir;
 
 /// A running gateway.
 pub struct Gateway {
+    /// Dropped before its folder, into which it would still write while that is removed.
+    process: Process,
     folder: TempDir,
     settings: Settings,
     ports: Ports,
-    process: Process,
 }
 
 /// The configuration that a test chooses; the rest is the default.

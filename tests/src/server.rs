@@ -13,9 +13,10 @@ use tempfile::TempDir;
 pub struct NatsServer {
     /// The tool's name in `tests/tools.py`.
     program: &'static str,
+    /// Dropped before its folder, into which it would still write while that is removed.
+    process: Process,
     folder: TempDir,
     addr: SocketAddr,
-    process: Process,
 }
 
 impl NatsServer {

@@ -77,7 +77,7 @@ impl Process {
             Some(None) => log.lines().last().unwrap_or("it ended at once").to_owned(),
             None => format!("not within {DEADLINE:?}"),
         };
-        let what = format!("{} without {awaited}", self.name);
+        let what = format!("{} did not show {awaited}", self.name);
         Err(Error { what, cause, log })
     }
 
@@ -133,7 +133,7 @@ mod tests {
         let process = shell("seq 30; echo why >&2; exit 3");
         let error = process.line("ready", is_ready).unwrap_err();
         let last: String = (12..=30).map(|number| format!("\n  {number}")).collect();
-        let said = format!("sh without ready: why{last}\n  why");
+        let said = format!("sh did not show ready: why{last}\n  why");
         assert_eq!(error.to_string(), said);
     }
 
