@@ -398,7 +398,6 @@ fn stored_holds(stored: &StoredMessage<'_>, json: &[u8]) {
         return;
     }
     let data = data.strip_prefix(b"before").unwrap_or_default();
-    assert_eq!(stored.data_len(), data.len());
     let mut same = Buffer::new();
     stored.rewrite(data, &mut same);
     assert_eq!(same.filled(), json, "rewriting the same changes the text");

@@ -6,7 +6,7 @@ use crate::envelope::{Kid, OVERHEAD};
 use crate::keyring::Snapshot;
 use crate::metrics::{Cause, Direction};
 use crate::policy::KeyringId;
-use crate::wire::header::{self, DirectGetHeaders, Edit, HeaderNumber};
+use crate::wire::header::{self, DirectGetHeaders, HeaderNumber};
 use crate::wire::jetstream::{Delivery, StoredFrom};
 use crate::wire::write::Decimal;
 use crate::wire::{Buffer, Message, jetstream, write};
@@ -220,8 +220,7 @@ impl DeliverPath<'_> {
         ] {
             let number = Decimal::new(usize::try_from(number).unwrap_or_default());
             let mut edited = Buffer::new();
-            let edit = Edit::Replace(number.digits());
-            header::edit(told.filled(), name, edit, &mut edited);
+            header::replace(told.filled(), name, number.digits(), &mut edited);
             told = edited;
         }
         write::message_with_lengths(out, message, Some(told.len()), 0);

@@ -36,7 +36,7 @@ pub enum Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Parses what follows `$JS.API.` in a subject (of [`super::super::subject::normalise`]).
+    /// Parses what follows `$JS.API.` in a subject, or what stands for that with a domain or another prefix.
     #[must_use]
     pub fn of(request: &'a [u8]) -> Self {
         if let Some(rest) = request.strip_prefix(b"DIRECT.GET.") {

@@ -80,12 +80,6 @@ impl<'a> StoredMessage<'a> {
         })
     }
 
-    /// Length of the payload in bytes, 0 if there is none; exact if [`Self::decode`] succeeds.
-    #[must_use]
-    pub fn data_len(&self) -> usize {
-        self.data.map_or(0, decoded_len)
-    }
-
     /// Appends the payload to `out`. `false`: it is not standard base64 with padding; `out` is unchanged.
     #[must_use]
     pub fn decode(&self, out: &mut Vec<u8>) -> bool {
@@ -148,16 +142,6 @@ fn encode(data: &[u8], out: &mut Buffer) {
         BASE64.encode_mut(piece, text);
         out.put(text);
     }
-}
-
-fn decoded_len(base64: &[u8]) -> usize {
-    let padding = base64
-        .iter()
-        .rev()
-        .take(2)
-        .take_while(|&&b| b == b'=')
-        .count();
-    (base64.len() / 4).saturating_mul(3).saturating_sub(padding)
 }
 
 fn decode(base64: &[u8], out: &mut Vec<u8>) -> bool {

@@ -304,7 +304,7 @@ fn stored_message_changes_its_data_and_nothing_else() {
     assert_eq!((&*stored.subject, stored.sequence), (&b"a.1"[..], 2));
     let (mut data, mut headers) = (b"kept".to_vec(), Vec::new());
     assert!(stored.decode(&mut data) && stored.decode_headers(&mut headers));
-    assert_eq!((&data[..], stored.data_len()), (&b"keptx"[..], 1));
+    assert_eq!(data, b"keptx");
     assert_eq!(headers, b"NATS/1.0\r\nNats-Msg-Id: 7\r\n\r\n");
     let mut out = Buffer::new();
     stored.rewrite(b"hello", &mut out);
@@ -322,7 +322,7 @@ fn stored_answer_without_a_message_passes() {
     let stored = StoredMessage::parse(empty).unwrap().unwrap();
     let mut out = Buffer::new();
     stored.rewrite(b"ignored", &mut out);
-    assert_eq!((out.filled(), stored.data_len()), (&empty[..], 0));
+    assert_eq!(out.filled(), empty);
 }
 
 #[test]
