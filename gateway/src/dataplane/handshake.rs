@@ -35,8 +35,8 @@ pub(super) fn info(
     let said = Info::read(json).map_err(|_not_an_object| InvalidInfo)?;
     rewrite((json, InfoSource::Server), (snapshot, worker), state, out)?;
     state.max_payload = said.payload_limit();
-    state.headers = said.headers();
-    if state.info.is_empty() && said.auth_required() {
+    state.headers = said.headers;
+    if state.info.is_empty() && said.auth_required {
         state.injected_errors.await_acceptance();
     }
     state.info = json.into();

@@ -88,10 +88,10 @@ pub(super) async fn server_after_info(
     };
     let dialer = worker.shared.tls.tls.servers.as_ref();
     match (dialer, to.tls) {
-        (Some(dialer), _) if info.tls_required() => {
+        (Some(dialer), _) if info.tls_required => {
             Box::pin(connect(worker, dialer, (stream, to))).await
         }
-        (Some(dialer), true) if info.tls_available() => {
+        (Some(dialer), true) if info.tls_available => {
             Box::pin(connect(worker, dialer, (stream, to))).await
         }
         (Some(_), true) | (None, true) => {
@@ -103,7 +103,7 @@ pub(super) async fn server_after_info(
             );
             Err(EndReason::NoTls)
         }
-        (None, false) if info.tls_required() => {
+        (None, false) if info.tls_required => {
             refuse(
                 worker,
                 (to, Failure::Incompatible),

@@ -209,7 +209,9 @@ fn go_connect(pairs: &[(String, Value)]) -> Option<Connect> {
         drop(shape.insert(name, value.clone()));
     }
     let canonical = serde_json::to_vec(&Value::Object(shape)).ok()?;
-    Connect::read(&canonical).ok()
+    let mut options = Connect::default();
+    let taken = options.apply(&canonical, &connect::Edits::default(), &mut Buffer::new());
+    taken.is_ok().then_some(options)
 }
 
 /// A key as Go compares it.

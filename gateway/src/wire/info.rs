@@ -5,26 +5,25 @@ use super::json::{Member, Members, NotAnObject, key_is, quote};
 use super::write::Decimal;
 
 /// What a server announces, borrowed from its INFO.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of INFO")]
 pub struct Info<'a> {
     /// Largest body in bytes, headers included; -1: any; 0: absent.
     pub max_payload: i64,
-    /// The protocol level.
-    pub proto: i64,
     /// From 2 on the server understands `proxy_sig` (ADR-55).
     pub api_lvl: i64,
-    /// The server's id of this connection.
-    pub client_id: u64,
     /// What the client, and a trusted proxy, must sign, without its quotes; its alphabet needs no escapes.
     pub nonce: Option<&'a [u8]>,
-    /// The server's name without its quotes, escapes unresolved.
-    pub server_name: Option<&'a [u8]>,
-    /// The server's version, without its quotes.
-    pub version: Option<&'a [u8]>,
     /// The client's account without its quotes, escapes unresolved; in the INFO that follows an accepted CONNECT.
     pub remote_account: Option<&'a [u8]>,
-    /// One bit per flag.
-    bits: u8,
+    /// The server supports headers.
+    pub headers: bool,
+    /// The server requires credentials.
+    pub auth_required: bool,
+    /// The server requires TLS.
+    pub tls_required: bool,
+    /// The server allows TLS.
+    pub tls_available: bool,
 }
 
 /// TLS of the gateway's own listener.
@@ -60,22 +59,6 @@ pub struct Edits<'a> {
     pub lame_duck: bool,
 }
 
-const HEADERS: u8 = 1;
-const AUTH_REQUIRED: u8 = 2;
-const LAME_DUCK: u8 = 4;
-const TLS_REQUIRED: u8 = 8;
-const TLS_AVAILABLE: u8 = 16;
-const JETSTREAM: u8 = 32;
-
-const FLAGS: [(&str, u8); 6] = [
-    ("headers", HEADERS),
-    ("auth_required", AUTH_REQUIRED),
-    ("ldm", LAME_DUCK),
-    ("tls_required", TLS_REQUIRED),
-    ("tls_available", TLS_AVAILABLE),
-    ("jetstream", JETSTREAM),
-];
-
 impl<'a> Info<'a> {
     /// Reads an INFO. A key of the wrong type counts as absent.
     ///
@@ -83,51 +66,31 @@ impl<'a> Info<'a> {
     /// [`NotAnObject`], which no server writes.
     pub fn read(json: &'a [u8]) -> Result<Self, NotAnObject> {
         Members::frame(json)?;
-        let mut info = Self {
-            max_payload: 0,
-            proto: 0,
-            api_lvl: 0,
-            client_id: 0,
-            nonce: None,
-            server_name: None,
-            version: None,
-            remote_account: None,
-            bits: 0,
-        };
+        let mut info = Self::default();
         for member in Members::new(json).flatten() {
             info.read_member(&member);
         }
         Ok(info)
     }
 
-    fn read_member(&mut self, member: &Member<'a>) {
-        let is = |name: &str| key_is(member.key, name.as_bytes());
-        if is("max_payload") {
-            self.max_payload = number(member.value).unwrap_or(self.max_payload);
-        } else if is("proto") {
-            self.proto = number(member.value).unwrap_or(self.proto);
+    fn read_member(&mut self, &Member { key, value, .. }: &Member<'a>) {
+        let is = |name: &str| key_is(key, name.as_bytes());
+        let flags = [
+            ("headers", &mut self.headers),
+            ("auth_required", &mut self.auth_required),
+            ("tls_required", &mut self.tls_required),
+            ("tls_available", &mut self.tls_available),
+        ];
+        if let Some((_, flag)) = flags.into_iter().find(|(name, _)| is(name)) {
+            *flag = value == b"true";
+        } else if is("max_payload") {
+            self.max_payload = number(value).unwrap_or(self.max_payload);
         } else if is("api_lvl") {
-            self.api_lvl = number(member.value).unwrap_or(self.api_lvl);
-        } else if is("client_id") {
-            self.client_id = number(member.value).unwrap_or(self.client_id);
+            self.api_lvl = number(value).unwrap_or(self.api_lvl);
         } else if is("nonce") {
-            self.nonce = text(member.value).filter(|nonce| !nonce.is_empty());
-        } else if is("server_name") {
-            self.server_name = text(member.value);
-        } else if is("version") {
-            self.version = text(member.value);
+            self.nonce = text(value).filter(|nonce| !nonce.is_empty());
         } else if is("remote_account") {
-            self.remote_account = text(member.value);
-        } else {
-            self.flag(member);
-        }
-    }
-
-    fn flag(&mut self, member: &Member<'_>) {
-        let is = |name: &str| key_is(member.key, name.as_bytes());
-        for (_, bit) in FLAGS.iter().filter(|(name, _)| is(name)) {
-            let on = if member.value == b"true" { *bit } else { 0 };
-            self.bits = self.bits & !bit | on;
+            self.remote_account = text(value);
         }
     }
 
@@ -137,42 +100,6 @@ impl<'a> Info<'a> {
         usize::try_from(self.max_payload)
             .ok()
             .filter(|&max| max > 0)
-    }
-
-    /// The server supports headers.
-    #[must_use]
-    pub const fn headers(&self) -> bool {
-        self.bits & HEADERS != 0
-    }
-
-    /// The server requires credentials.
-    #[must_use]
-    pub const fn auth_required(&self) -> bool {
-        self.bits & AUTH_REQUIRED != 0
-    }
-
-    /// The server is in lame duck mode.
-    #[must_use]
-    pub const fn lame_duck(&self) -> bool {
-        self.bits & LAME_DUCK != 0
-    }
-
-    /// The server requires TLS.
-    #[must_use]
-    pub const fn tls_required(&self) -> bool {
-        self.bits & TLS_REQUIRED != 0
-    }
-
-    /// The server allows TLS.
-    #[must_use]
-    pub const fn tls_available(&self) -> bool {
-        self.bits & TLS_AVAILABLE != 0
-    }
-
-    /// The server has JetStream.
-    #[must_use]
-    pub const fn jetstream(&self) -> bool {
-        self.bits & JETSTREAM != 0
     }
 }
 

@@ -114,7 +114,7 @@ impl PublishPath<'_> {
         let mut state = self.state.borrow_mut();
         state.identity.refresh(snapshot, self.now);
         self.parser
-            .set_headers(state.headers && self.options.headers());
+            .set_headers(state.headers && self.options.headers);
     }
 
     fn forward(
@@ -192,14 +192,14 @@ impl PublishPath<'_> {
         state
             .identity
             .read_connect(&credentials, &shared.config.verified, &shared.clock);
-        state.protocol = Some(self.options.protocol());
-        let headers = state.headers && self.options.headers();
+        state.protocol = Some(self.options.protocol);
+        let headers = state.headers && self.options.headers;
         state.client_reads = if headers {
             ClientReads::Headers
         } else {
             ClientReads::Payloads
         };
-        state.verbosity = if self.options.verbose() {
+        state.verbosity = if self.options.verbose {
             Verbosity::Verbose
         } else {
             Verbosity::Quiet
