@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::connect::{self, Connect};
+use super::connect::Connect;
 use super::info::{self, Info, Tls};
 use super::{Buffer, NotAnObject, header};
 
@@ -94,7 +94,7 @@ pub fn info_connect_edit_holds(data: &[u8]) {
     );
     let mut stripped = Buffer::new();
     let mut options = Connect::default();
-    let taken = options.apply(data, &connect::Edits::default(), &mut stripped);
+    let taken = options.apply(data, None, &mut stripped);
     let options = taken.map(|_credentials| options);
     let Ok(Pairs(pairs)) = serde_json::from_slice::<Pairs>(data) else {
         return;
@@ -140,7 +140,7 @@ const EDITS: info::Edits<'static> = info::Edits {
     host: "gate\"way",
     port: 4223,
     connect_urls: &[],
-    client_ip: Some("192.0.2.1"),
+    client_ip: "192.0.2.1",
     tls: Tls::Available,
     lame_duck: false,
 };
@@ -210,7 +210,7 @@ fn go_connect(pairs: &[(String, Value)]) -> Option<Connect> {
     }
     let canonical = serde_json::to_vec(&Value::Object(shape)).ok()?;
     let mut options = Connect::default();
-    let taken = options.apply(&canonical, &connect::Edits::default(), &mut Buffer::new());
+    let taken = options.apply(&canonical, None, &mut Buffer::new());
     taken.is_ok().then_some(options)
 }
 

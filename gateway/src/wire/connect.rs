@@ -5,7 +5,7 @@
 //! connection without an error. Credentials pass through and are never kept here. All of it is one pass over a text of bounded
 //! depth and size, for clients that send it are not yet authenticated.
 
-use super::json::{Members, key_is, quote};
+use super::json::{Members, key_is, number, quote};
 use super::{Buffer, Credentials};
 
 /// The options of a client. A second CONNECT changes those that it names and leaves the rest.
@@ -44,13 +44,6 @@ const MAX_DEPTH: usize = 16;
 /// The server knows 22.
 const MAX_MEMBERS: usize = 256;
 
-/// What a rewrite changes. The client's own `proxy_sig` is always dropped, in any spelling.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Edits<'a> {
-    /// The gateway's `proxy_sig` (ADR-55).
-    pub proxy_sig: Option<&'a str>,
-}
-
 impl Default for Connect {
     /// The server's defaults, for keys that no CONNECT has named.
     fn default() -> Self {
@@ -74,8 +67,8 @@ pub fn is_control_client(json: &[u8]) -> bool {
 }
 
 impl Connect {
-    /// Sets the options that `json` names, and appends `json` with `edits`: byte for byte where no `proxy_sig` is dropped or
-    /// added.
+    /// Sets the options that `json` names, and appends `json` with the gateway's `proxy_sig` (ADR-55) in place of the client's, which
+    /// is dropped in any spelling; the rest byte for byte.
     ///
     /// # Errors
     /// [`Refused`] when the server would close the connection. Options read before the error may have changed, as in the server;
@@ -83,7 +76,7 @@ impl Connect {
     pub fn apply<'a>(
         &mut self,
         json: &'a [u8],
-        edits: &Edits<'_>,
+        proxy_sig: Option<&str>,
         out: &mut Buffer,
     ) -> Result<Credentials<'a>, Refused> {
         let mut credentials = Credentials::default();
@@ -114,7 +107,7 @@ impl Connect {
                 separator = b",";
             }
         }
-        if let Some(signature) = edits.proxy_sig {
+        if let Some(signature) = proxy_sig {
             out.put(separator);
             out.put(b"\"proxy_sig\":");
             quote(signature, out);
@@ -142,7 +135,7 @@ impl Connect {
         match (field, value.first()) {
             (Field::Verbose, _) => self.verbose = flag()?,
             (Field::Headers, _) => self.headers = flag()?,
-            (Field::Protocol, _) => self.protocol = integer(value).ok_or(Refused::WrongType)?,
+            (Field::Protocol, _) => self.protocol = number(value).ok_or(Refused::WrongType)?,
             (Field::Bool, _) => drop(flag()?),
             (Field::Text, Some(b'"')) | (Field::Object, Some(b'{')) => {}
             (Field::Text | Field::Object, _) => return Err(Refused::WrongType),
@@ -186,8 +179,3 @@ const FIELDS: [(&str, Field); 22] = [
     ("import", Field::Object),
     ("export", Field::Object),
 ];
-
-/// An integer as Go reads it into an `int`: no fraction, no exponent.
-fn integer(value: &[u8]) -> Option<i64> {
-    std::str::from_utf8(value).ok()?.parse().ok()
-}

@@ -1,7 +1,7 @@
 //! INFO: the fields that a session needs, and the rewrite of every INFO for the client.
 
 use super::Buffer;
-use super::json::{Member, Members, NotAnObject, key_is, quote};
+use super::json::{Member, Members, NotAnObject, key_is, number, quote, unquoted};
 use super::write::Decimal;
 
 /// What a server announces, borrowed from its INFO.
@@ -52,7 +52,7 @@ pub struct Edits<'a> {
     /// Replaces the server's `connect_urls`, which would bypass the gateway; empty: no such key.
     pub connect_urls: &'a [String],
     /// Replaces `client_ip` where the server has one.
-    pub client_ip: Option<&'a str>,
+    pub client_ip: &'a str,
     /// The gateway's own TLS, which replaces the server's.
     pub tls: Tls,
     /// Whether the gateway enters lame duck mode; if not, the server's `ldm` passes.
@@ -88,9 +88,9 @@ impl<'a> Info<'a> {
         } else if is("api_lvl") {
             self.api_lvl = number(value).unwrap_or(self.api_lvl);
         } else if is("nonce") {
-            self.nonce = text(value).filter(|nonce| !nonce.is_empty());
+            self.nonce = unquoted(value).filter(|nonce| !nonce.is_empty());
         } else if is("remote_account") {
-            self.remote_account = text(value);
+            self.remote_account = unquoted(value);
         }
     }
 
@@ -101,15 +101,6 @@ impl<'a> Info<'a> {
             .ok()
             .filter(|&max| max > 0)
     }
-}
-
-fn number<N: std::str::FromStr>(value: &[u8]) -> Option<N> {
-    std::str::from_utf8(value).ok()?.parse().ok()
-}
-
-/// A string without its quotes.
-fn text(value: &[u8]) -> Option<&[u8]> {
-    value.strip_prefix(b"\"")?.strip_suffix(b"\"")
 }
 
 /// Appends `json` with `edits`. Keys are recognised in any letter case, as some clients do; an edited key given twice is written
@@ -124,7 +115,7 @@ pub fn rewrite(json: &[u8], edits: &Edits<'_>, out: &mut Buffer) -> Result<(), N
         edits,
         out,
         members: 0,
-        seen: 0,
+        seen: [false; KEYS.len()],
     };
     for member in Members::new(json).flatten() {
         writer.member(&member);
@@ -134,32 +125,18 @@ pub fn rewrite(json: &[u8], edits: &Edits<'_>, out: &mut Buffer) -> Result<(), N
     Ok(())
 }
 
-/// Keys that are edited.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Key {
-    MaxPayload,
-    Host,
-    Port,
-    ConnectUrls,
-    WsConnectUrls,
-    TlsRequired,
-    TlsAvailable,
-    TlsVerify,
-    ClientIp,
-    LameDuck,
-}
-
-const KEYS: [(&str, Key); 10] = [
-    ("max_payload", Key::MaxPayload),
-    ("host", Key::Host),
-    ("port", Key::Port),
-    ("connect_urls", Key::ConnectUrls),
-    ("ws_connect_urls", Key::WsConnectUrls),
-    ("tls_required", Key::TlsRequired),
-    ("tls_available", Key::TlsAvailable),
-    ("tls_verify", Key::TlsVerify),
-    ("client_ip", Key::ClientIp),
-    ("ldm", Key::LameDuck),
+/// Keys that are edited. Those that the server's INFO lacks are written in this order.
+const KEYS: [&str; 10] = [
+    "max_payload",
+    "host",
+    "port",
+    "connect_urls",
+    "ws_connect_urls",
+    "tls_required",
+    "tls_available",
+    "tls_verify",
+    "client_ip",
+    "ldm",
 ];
 
 struct Writer<'e, 'b> {
@@ -167,76 +144,52 @@ struct Writer<'e, 'b> {
     out: &'b mut Buffer,
     /// Members written so far.
     members: usize,
-    /// One bit per index into [`KEYS`].
-    seen: u16,
+    /// Which of [`KEYS`] the server's INFO has had so far.
+    seen: [bool; KEYS.len()],
 }
 
 impl Writer<'_, '_> {
     fn member(&mut self, member: &Member<'_>) {
-        let found = KEYS
-            .iter()
-            .enumerate()
-            .find(|(_, (name, _))| key_is(member.key, name.as_bytes()));
-        let Some((at, (name, key))) = found else {
+        let mut keys = KEYS.iter().zip(&mut self.seen);
+        let Some((name, seen)) = keys.find(|(name, _)| key_is(member.key, name.as_bytes())) else {
             return self.keep(member);
         };
-        let bit = 1_u16
-            .checked_shl(u32::try_from(at).unwrap_or(u32::MAX))
-            .unwrap_or_default();
-        if self.seen & bit == 0 {
-            self.seen |= bit;
-            self.edit(name, *key, member);
-        }
-    }
-
-    fn edit(&mut self, name: &str, key: Key, member: &Member<'_>) {
-        match key {
-            Key::MaxPayload => match number::<usize>(member.value).filter(|&max| max > 0) {
-                Some(max) if self.edits.overhead > 0 => {
-                    self.number(name, max.saturating_sub(self.edits.overhead))
-                }
-                _ => self.keep(member),
-            },
-            Key::Port => self.number(name, usize::from(self.edits.port)),
-            Key::Host => self.text(name, self.edits.host),
-            Key::ClientIp => match self.edits.client_ip {
-                Some(address) => self.text(name, address),
-                None => self.keep(member),
-            },
-            Key::LameDuck if !self.edits.lame_duck => self.keep(member),
-            Key::LameDuck
-            | Key::ConnectUrls
-            | Key::TlsRequired
-            | Key::TlsAvailable
-            | Key::TlsVerify => self.gateway_key(name, key),
-            Key::WsConnectUrls => {}
-        }
-    }
-
-    /// Writes a key that does not depend on the server's value, if the gateway has one.
-    fn gateway_key(&mut self, name: &str, key: Key) {
-        let says = match key {
-            Key::ConnectUrls => !self.edits.connect_urls.is_empty(),
-            Key::TlsRequired => matches!(self.edits.tls, Tls::Required | Tls::Verified),
-            Key::TlsVerify => self.edits.tls == Tls::Verified,
-            Key::TlsAvailable => self.edits.tls == Tls::Available,
-            Key::LameDuck => self.edits.lame_duck,
-            Key::MaxPayload | Key::Host | Key::Port | Key::ClientIp => false,
-            Key::WsConnectUrls => false,
-        };
-        match says {
-            true if key == Key::ConnectUrls => self.urls(name),
-            true => self.write_true(name),
-            false => {}
+        if !std::mem::replace(seen, true) {
+            self.edit(name, Some(member));
         }
     }
 
     /// Writes the gateway's keys that the server's INFO lacks.
     fn missing(&mut self) {
-        for (at, (name, key)) in (0_u32..).zip(KEYS) {
-            if self.seen & 1_u16.checked_shl(at).unwrap_or_default() == 0 {
-                self.gateway_key(name, key);
+        for (name, seen) in KEYS.iter().zip(self.seen) {
+            if !seen {
+                self.edit(name, None);
             }
+        }
+    }
+
+    /// Writes one of [`KEYS`]; `member` is the server's, if its INFO has the key.
+    fn edit(&mut self, name: &str, member: Option<&Member<'_>>) {
+        let edits = self.edits;
+        match (name, member) {
+            ("max_payload", Some(member)) => match number::<usize>(member.value) {
+                Some(max @ 1..) if edits.overhead > 0 => {
+                    self.number(name, max.saturating_sub(edits.overhead))
+                }
+                _ => self.keep(member),
+            },
+            ("port", Some(_)) => self.number(name, usize::from(edits.port)),
+            ("host", Some(_)) => self.text(name, edits.host),
+            ("client_ip", Some(_)) => self.text(name, edits.client_ip),
+            ("connect_urls", _) if !edits.connect_urls.is_empty() => self.urls(name),
+            ("tls_required", _) if matches!(edits.tls, Tls::Required | Tls::Verified) => {
+                self.write_true(name)
+            }
+            ("tls_verify", _) if edits.tls == Tls::Verified => self.write_true(name),
+            ("tls_available", _) if edits.tls == Tls::Available => self.write_true(name),
+            ("ldm", _) if edits.lame_duck => self.write_true(name),
+            ("ldm", Some(member)) => self.keep(member),
+            _ => {}
         }
     }
 

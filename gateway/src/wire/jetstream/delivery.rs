@@ -1,6 +1,7 @@
 //! Deliveries of consumers: reply subjects for acknowledgements, acknowledgements, `Nats-Msg-Size`, and the statuses of pulls.
 
 use super::super::header::{self, HeaderNumber};
+use super::super::json;
 use super::super::write::Decimal;
 use super::Pending;
 
@@ -89,8 +90,6 @@ pub fn pending(headers: &[u8]) -> Option<(Pending, HeaderNumber<'_>)> {
 
 /// Digits alone, no sign.
 fn number(text: &[u8]) -> Option<u64> {
-    if !text.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
+    let is_plain = text.iter().all(u8::is_ascii_digit);
+    json::number(text).filter(|_| is_plain)
 }

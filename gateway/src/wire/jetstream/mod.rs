@@ -55,10 +55,10 @@ pub use stored_message::{Ambiguous, StoredMessage};
 pub use subject_uses::{SubjectUse, header_subject_uses, subject_transforms, subject_uses};
 pub use trace::is_trace_event;
 
-use super::json::natural;
+use super::json::{natural, number};
 
 /// An integer as Go reads it: an optional minus, no leading zeros, no fraction, no exponent.
 fn integer(value: &[u8]) -> Option<i64> {
     natural(value.strip_prefix(b"-").unwrap_or(value))?;
-    std::str::from_utf8(value).ok()?.parse().ok()
+    number(value)
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use data_encoding::BASE64;
 
 use super::super::Buffer;
-use super::super::json::{Member, Members, key_is, text};
+use super::super::json::{Member, Members, key_is, number, text, unquoted};
 
 /// No server writes this text: it is no JSON object, or a relevant key is given twice or in another letter case, so that two
 /// clients could read two different messages. For a sealed subject it must be withheld.
@@ -125,14 +125,7 @@ fn inner(value: &[u8]) -> Result<Option<&[u8]>, Ambiguous> {
     if value == b"null" {
         return Ok(None);
     }
-    let text = value
-        .strip_prefix(b"\"")
-        .and_then(|v| v.strip_suffix(b"\""));
-    text.map(Some).ok_or(Ambiguous)
-}
-
-fn number(value: &[u8]) -> Option<u64> {
-    std::str::from_utf8(value).ok()?.parse().ok()
+    unquoted(value).map(Some).ok_or(Ambiguous)
 }
 
 fn encode(data: &[u8], out: &mut Buffer) {

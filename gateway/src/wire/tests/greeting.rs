@@ -1,6 +1,6 @@
 //! Rules of the handshake: INFO and CONNECT.
 
-use super::super::connect::{Connect, Edits, Refused};
+use super::super::connect::{Connect, Refused};
 use super::super::info::{self, Info, Tls};
 use super::super::{Buffer, NotAnObject};
 
@@ -18,7 +18,7 @@ fn edits<'a>() -> info::Edits<'a> {
         host: "127.0.0.1",
         port: 4223,
         connect_urls: &[],
-        client_ip: Some("192.0.2.9"),
+        client_ip: "192.0.2.9",
         tls: Tls::None,
         lame_duck: false,
     }
@@ -161,14 +161,14 @@ fn info_nested_beyond_every_reader_is_refused_without_recursion() {
 /// The options after a first CONNECT.
 fn read(json: &[u8]) -> Result<Connect, Refused> {
     let mut options = Connect::default();
-    options.apply(json, &Edits::default(), &mut Buffer::new())?;
+    options.apply(json, None, &mut Buffer::new())?;
     Ok(options)
 }
 
 /// What the server gets of a CONNECT.
-fn taken(options: &mut Connect, json: &[u8], edits: &Edits<'_>) -> Result<String, Refused> {
+fn taken(options: &mut Connect, json: &[u8], proxy_sig: Option<&str>) -> Result<String, Refused> {
     let mut out = Buffer::new();
-    options.apply(json, edits, &mut out)?;
+    options.apply(json, proxy_sig, &mut out)?;
     Ok(String::from_utf8(out.filled().to_vec()).expect("UTF-8"))
 }
 
@@ -183,16 +183,12 @@ fn r7_absent_keys_mean_verbose_and_no_headers() {
 #[test]
 fn r8_a_second_connect_keeps_what_it_does_not_name() {
     let mut options = read(br#"{"verbose":false,"headers":true,"protocol":1}"#).expect("valid");
-    let changed = taken(
-        &mut options,
-        br#"{"headers":null,"echo":false}"#,
-        &Edits::default(),
-    );
+    let changed = taken(&mut options, br#"{"headers":null,"echo":false}"#, None);
     changed.expect("valid");
     assert!(!options.verbose && options.headers);
     assert_eq!(options.protocol, 1);
     let before = options;
-    let same = taken(&mut options, b" null ", &Edits::default());
+    let same = taken(&mut options, b" null ", None);
     assert_eq!((same.as_deref(), options), (Ok(" null "), before));
 }
 
@@ -243,21 +239,18 @@ fn r24_proxy_sig_of_a_client_is_stripped_however_it_is_spelt() {
         "\\u0070roxy_\\u017fig",
     ] {
         let json = format!("{{ \"a\":1, \"{key}\":\"x\",\"b\":2}}");
-        let stripped = taken(&mut Connect::default(), json.as_bytes(), &Edits::default());
+        let stripped = taken(&mut Connect::default(), json.as_bytes(), None);
         assert_eq!(stripped.as_deref(), Ok(r#"{ "a":1,"b":2}"#), "{key}");
     }
 }
 
 #[test]
 fn r24_our_own_proxy_sig_takes_the_place_of_the_clients() {
-    let edits = Edits {
-        proxy_sig: Some("ours"),
-    };
     for (json, expected) in [
         (r#"{"proxy_sig":"theirs"}"#, r#"{"proxy_sig":"ours"}"#),
         (r#"{"a":1} "#, r#"{"a":1,"proxy_sig":"ours"} "#),
     ] {
-        let signed = taken(&mut Connect::default(), json.as_bytes(), &edits);
+        let signed = taken(&mut Connect::default(), json.as_bytes(), Some("ours"));
         assert_eq!(signed.as_deref(), Ok(expected));
     }
 }
@@ -265,7 +258,7 @@ fn r24_our_own_proxy_sig_takes_the_place_of_the_clients() {
 #[test]
 fn r24_a_connect_without_proxy_sig_passes_byte_for_byte() {
     for json in ["{ }", " {\"a\" : 1 ,\n\"a\":[ ]} ", "{}"] {
-        let same = taken(&mut Connect::default(), json.as_bytes(), &Edits::default());
+        let same = taken(&mut Connect::default(), json.as_bytes(), None);
         assert_eq!(same.as_deref(), Ok(json));
     }
 }
