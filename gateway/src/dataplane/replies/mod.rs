@@ -152,7 +152,7 @@ impl Replies {
             return false;
         }
         let hash = self.hash(fast_batch_subject(reply));
-        let asked = self.published_requests.get(hash, now);
+        let asked = self.published_requests.live(hash, now);
         asked.is_some_and(|asked| asked.is(Class::Protected))
             || self.delivered_requests.knows(hash, now)
     }
@@ -205,7 +205,7 @@ impl Replies {
         if self.pulls.is_empty() {
             return;
         }
-        let subscription = self.subscriptions.get(self.hash(sid), now);
+        let subscription = self.subscriptions.live(self.hash(sid), now);
         if let Some(&Subscription {
             start,
             kind: FilterKind::Subject,
@@ -249,7 +249,7 @@ impl Replies {
 
     /// Whether a status on this subject ends a direct get.
     pub(super) fn ends_batch(&self, reply: &[u8], now: Instant) -> bool {
-        self.awaits_batches() && self.batches.knows(self.hash(reply), now)
+        self.awaits_batches() && self.batches.live(self.hash(reply), now).is_some()
     }
 
     /// A direct get ends, this message being the last: the numbers to be put in the status, if they differ from the server's.
@@ -279,6 +279,7 @@ impl Replies {
             tokens: tokens(start).count(),
             kind,
             keyring,
+            lasts: true,
         };
         self.subscriptions
             .subscribed(self.hash(sid), subscription, now);
@@ -291,8 +292,12 @@ impl Replies {
         }
         let sid = self.hash(sid);
         match max {
-            None => self.subscriptions.unsubscribed(sid),
-            Some(_) => self.subscriptions.limited(sid),
+            None => self.subscriptions.remove(sid),
+            Some(_) => {
+                if let Some(subscription) = self.subscriptions.get_mut(sid) {
+                    subscription.lasts = false;
+                }
+            }
         }
     }
 
@@ -303,7 +308,7 @@ impl Replies {
         (stream, subject): (&[u8], &[u8]),
         now: Instant,
     ) -> Option<UnmatchedDelivery<'_>> {
-        let subscription = *self.subscriptions.get(self.hash(sid), now)?;
+        let subscription = *self.subscriptions.live(self.hash(sid), now)?;
         let start = subscription.start;
         let is_subject = subscription.kind == FilterKind::Subject;
         if is_subject && start == self.hash(fast_batch_subject(subject)) {
@@ -333,7 +338,7 @@ impl Replies {
             keyring: subscription.keyring,
             // Clients with a wildcard subscription tell answers apart by their subjects.
             asked: is_subject
-                .then(|| self.published_requests.get(start, now))
+                .then(|| self.published_requests.live(start, now))
                 .flatten(),
             is_expected: !judged || comes_from_asked(),
         })
@@ -345,7 +350,7 @@ impl Replies {
             return None;
         }
         self.published_requests
-            .get(self.hash(fast_batch_subject(subject)), now)
+            .live(self.hash(fast_batch_subject(subject)), now)
     }
 
     /// Whether it is the deliver subject of a push consumer that the client has created on this connection.

@@ -3,18 +3,12 @@
 //! The class of a request decides what may answer it, and nothing else is admitted: see [`Class`]. If a client uses one reply
 //! subject for several requests, whatever may answer one of them is admitted.
 
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::dataplane::memory::MemoryReservation;
 use crate::envelope::EnvelopeId;
 use crate::policy::KeyringId;
 
 use super::table::{Entry, Hash, Table};
-
-/// How long an answer is awaited at least: as long as the responder's gateway remembers the request, so that an answer that is
-/// still bound to it does not come too late.
-const LIFE: Duration = Duration::from_hours(1);
 
 /// The class of a request: whom it asks, and what may answer it in plaintext.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,14 +102,12 @@ enum About {
 }
 
 /// The requests of the client, by the hash of their reply subject.
-pub(super) struct PublishedRequests {
-    table: Table<PublishedRequest>,
-}
+pub(super) type PublishedRequests = Table<PublishedRequest>;
 
 impl Entry for PublishedRequest {
-    fn is_pending(&self) -> bool {
-        false
-    }
+    /// As long as the responder's gateway remembers the request, so that an answer that is still bound to it does not come too
+    /// late.
+    const LIFE: Duration = Duration::from_hours(1);
 }
 
 impl PublishedRequest {
@@ -220,28 +212,9 @@ impl PublishedRequest {
 }
 
 impl PublishedRequests {
-    pub(super) fn new(reservation: Rc<MemoryReservation>) -> Self {
-        Self {
-            table: Table::new(LIFE, reservation),
-        }
-    }
-
     pub(super) fn published(&mut self, reply: Hash, asked: PublishedRequest, now: Instant) {
-        let before = self.table.live(reply, now).copied();
+        let before = self.live(reply, now).copied();
         let asked = before.map_or(asked, |before| before.merge(asked));
-        self.table.insert(reply, asked, now);
-    }
-
-    pub(super) fn get(&self, subject: Hash, now: Instant) -> Option<&PublishedRequest> {
-        self.table.live(subject, now)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.table.is_empty()
-    }
-
-    #[cfg(test)]
-    pub(super) fn bytes(&self) -> usize {
-        self.table.bytes()
+        self.insert(reply, asked, now);
     }
 }
