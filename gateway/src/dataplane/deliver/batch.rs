@@ -189,12 +189,14 @@ impl DeliverPath<'_> {
             return Decision::Withhold(lookup.route.keyring(), Cause::Reply);
         }
         let context = DecisionContext {
+            message,
+            lookup,
             shared: &self.worker.shared,
             policy,
             state: &self.state.borrow(),
             now: self.now,
         };
-        context.decide(lookup, message)
+        context.decide()
     }
 
     /// Counts messages of streams without an envelope: they use less of a pull's bytes than was added for them.
