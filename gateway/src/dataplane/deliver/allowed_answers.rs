@@ -112,7 +112,7 @@ impl DecisionContext<'_> {
         if comes {
             return Decision::Pass;
         }
-        let keyring = asked.keyring().or(self.covering_keyring());
+        let keyring = asked.keyring().or_else(|| self.covering_keyring());
         match keyring {
             Some(keyring) if asked.is(Class::Protected) && self.admits_plaintext_ack(keyring) => {
                 Decision::Pass
