@@ -1,14 +1,14 @@
 //! Properties of edits of headers, INFO and CONNECT, compared with `serde_json`.
 
-use std::fmt;
+use std::collections::BTreeMap;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::Value;
-
+use super::check_json::Json;
 use super::connect::Connect;
 use super::info::{self, Info, Tls};
 use super::{Buffer, NotAnObject, header};
+
+/// An object's members in their order, duplicates included.
+type Pairs = Vec<(String, Json)>;
 
 /// Header edits: only the value of the first header of that name changes, and reading finds what was written.
 ///
@@ -96,14 +96,14 @@ pub fn info_connect_edit_holds(data: &[u8]) {
     let mut options = Connect::default();
     let taken = options.apply(data, None, &mut stripped);
     let options = taken.map(|_credentials| options);
-    let Ok(Pairs(pairs)) = serde_json::from_slice::<Pairs>(data) else {
+    let Some(pairs) = pairs_of(data) else {
         return;
     };
     info_matches(&pairs, rewritten, written.filled());
     if pairs.len() > 256 || depth(data) > 17 {
         return assert!(options.is_err(), "a CONNECT of any size");
     }
-    if !pairs.iter().any(|(_, value)| is_negative_zero(value)) {
+    if !pairs.iter().any(|(_, value)| value.has_negative_zero()) {
         assert_eq!(options.ok(), go_connect(&pairs), "{pairs:?}");
     }
     let expected: Vec<_> = pairs
@@ -145,21 +145,21 @@ const EDITS: info::Edits<'static> = info::Edits {
     lame_duck: false,
 };
 
-fn info_matches(pairs: &[(String, Value)], rewritten: Result<(), NotAnObject>, written: &[u8]) {
+fn info_matches(pairs: &Pairs, rewritten: Result<(), NotAnObject>, written: &[u8]) {
     assert_eq!(rewritten, Ok(()), "{pairs:?}");
     let mut seen: Vec<String> = Vec::new();
-    let mut expected: Vec<(String, Value)> = Vec::new();
+    let mut expected: Pairs = Vec::new();
     for (key, value) in pairs {
         let name = go_fold(key);
         let ours = match name.as_str() {
-            "max_payload" => match value.as_u64() {
-                Some(max) if max > 0 => Value::from(max.saturating_sub(48)),
+            "max_payload" => match value.natural() {
+                Some(max) if max > 0 => Json::from(max.saturating_sub(48)),
                 _ => value.clone(),
             },
-            "host" => Value::from(EDITS.host),
-            "port" => Value::from(EDITS.port),
-            "client_ip" => Value::from("192.0.2.1"),
-            "tls_available" => Value::from(true),
+            "host" => Json::from(EDITS.host),
+            "port" => Json::from(u64::from(EDITS.port)),
+            "client_ip" => Json::from("192.0.2.1"),
+            "tls_available" => Json::Flag(true),
             "connect_urls" | "ws_connect_urls" | "tls_required" | "tls_verify" => continue,
             "ldm" => value.clone(),
             _ => {
@@ -174,43 +174,38 @@ fn info_matches(pairs: &[(String, Value)], rewritten: Result<(), NotAnObject>, w
         }
     }
     if !seen.contains(&"tls_available".to_owned()) {
-        expected.push(("tls_available".to_owned(), Value::from(true)));
+        expected.push(("tls_available".to_owned(), Json::Flag(true)));
     }
     assert_eq!(pairs_of(written).as_ref(), Some(&expected));
 }
 
-/// `serde_json` does not tell `-0` and `-0.0` apart; to Go, only the first is an integer.
-fn is_negative_zero(value: &Value) -> bool {
-    value
-        .as_f64()
-        .is_some_and(|number| number == 0.0 && number.is_sign_negative())
-}
-
 /// What Go would decode into the server's options; `None` where it fails.
-fn go_connect(pairs: &[(String, Value)]) -> Option<Connect> {
-    let mut shape = serde_json::Map::new();
+fn go_connect(pairs: &Pairs) -> Option<Connect> {
+    let mut last = BTreeMap::new();
     for (key, value) in pairs {
         let name = go_fold(key);
         let fits = match name.as_str() {
             "verbose" | "pedantic" | "echo" | "headers" | "no_responders" | "tls_required"
-            | "new_account" => value.is_boolean(),
-            "protocol" => value.is_i64(),
-            "import" | "export" => value.is_object(),
+            | "new_account" => matches!(value, Json::Flag(_)),
+            "protocol" => value.integer().is_some(),
+            "import" | "export" => matches!(value, Json::Object(_)),
             "nkey" | "jwt" | "sig" | "auth_token" | "user" | "pass" | "name" | "lang"
-            | "version" | "account" | "remote_account" | "proxy_sig" => value.is_string(),
+            | "version" | "account" | "remote_account" | "proxy_sig" => {
+                matches!(value, Json::Text(_))
+            }
             _ => continue,
         };
-        if value.is_null() {
+        if *value == Json::Null {
             continue;
         }
         if !fits {
             return None;
         }
-        drop(shape.insert(name, value.clone()));
+        last.insert(name, value.clone());
     }
-    let canonical = serde_json::to_vec(&Value::Object(shape)).ok()?;
+    let canonical = Json::Object(last.into_iter().collect()).to_string();
     let mut options = Connect::default();
-    let taken = options.apply(&canonical, None, &mut Buffer::new());
+    let taken = options.apply(canonical.as_bytes(), None, &mut Buffer::new());
     taken.is_ok().then_some(options)
 }
 
@@ -224,35 +219,9 @@ pub(super) fn go_fold(key: &str) -> String {
     key.chars().map(fold).collect()
 }
 
-fn pairs_of(json: &[u8]) -> Option<Vec<(String, Value)>> {
-    serde_json::from_slice::<Pairs>(json)
-        .ok()
-        .map(|Pairs(pairs)| pairs)
-}
-
-/// An object's members in their order, duplicates included.
-struct Pairs(Vec<(String, Value)>);
-
-impl<'de> Deserialize<'de> for Pairs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Collect)
-    }
-}
-
-struct Collect;
-
-impl<'de> Visitor<'de> for Collect {
-    type Value = Pairs;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
-        let mut pairs = Vec::new();
-        while let Some(pair) = map.next_entry()? {
-            pairs.push(pair);
-        }
-        Ok(Pairs(pairs))
-    }
+fn pairs_of(json: &[u8]) -> Option<Pairs> {
+    let Json::Object(pairs) = Json::parse(json)? else {
+        return None;
+    };
+    Some(pairs)
 }

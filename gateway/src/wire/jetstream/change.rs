@@ -112,9 +112,9 @@ pub(super) fn change_configs(
             for (offset, element) in Elements::new(value).flatten() {
                 let at = at.saturating_add(offset);
                 let members = Members::new(element).flatten();
-                for member in members.filter(|member| key_is(member.key, b"config")) {
-                    config(member.value, at.saturating_add(member.at));
-                }
+                members
+                    .filter(|member| key_is(member.key, b"config"))
+                    .for_each(|member| config(member.value, at.saturating_add(member.at)));
             }
         }
     }
