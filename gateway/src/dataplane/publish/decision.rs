@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::dataplane::context::Shared;
 use crate::dataplane::headers::{self, Schedule};
-use crate::dataplane::replies::{self, Answer, FLOW_CONTROL, FROM_STREAM, StreamKeyrings};
+use crate::dataplane::replies::{self, Answer, FLOW_CONTROL, FROM_STREAM, Keyrings};
 use crate::dataplane::session_state::SessionState;
 use crate::envelope::{Binding, EnvelopeId};
 use crate::metrics::Cause;
@@ -151,9 +151,9 @@ impl<'p> DecisionContext<'_, 'p> {
             return Sealing::Never;
         }
         match self.state.replies.stream_keyrings() {
-            StreamKeyrings::One(keyring) => Sealing::Under(keyring, None),
-            StreamKeyrings::Nothing if !self.policy.protects_anything() => Sealing::Never,
-            StreamKeyrings::Nothing | StreamKeyrings::Several => Sealing::Unclear,
+            Keyrings::One(keyring) => Sealing::Under(keyring, None),
+            Keyrings::Nothing if !self.policy.protects_anything() => Sealing::Never,
+            Keyrings::Nothing | Keyrings::Several => Sealing::Unclear,
         }
     }
 

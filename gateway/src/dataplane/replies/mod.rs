@@ -27,7 +27,7 @@ use super::memory::MemoryReservation;
 
 pub(super) use delivered_requests::{Answer, DeliveredRequest, ReplySubjectInUse};
 pub(super) use direct_get_batches::BatchEnd;
-pub(super) use published_requests::{Class, PublishedRequest};
+pub(super) use published_requests::{Class, Keyrings, PublishedRequest};
 pub(super) use sources::ConsumerKind;
 pub(super) use subscriptions::WildcardScope;
 
@@ -60,17 +60,9 @@ pub(super) struct Replies {
     sources: Sources,
     pulls: Pulls,
     batches: DirectGetBatches,
-    stream_keyrings: StreamKeyrings,
+    stream_keyrings: Keyrings,
     /// Trace destinations of delivered messages; if there are more than [`TRACES`], any subject counts as one.
     traces: HashSet<Hash, foldhash::fast::RandomState>,
-}
-
-/// The keyrings under which streams have delivered messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StreamKeyrings {
-    Nothing,
-    One(KeyringId),
-    Several,
 }
 
 /// A stream's message whose subject the filter of its subscription does not match.
@@ -94,7 +86,7 @@ impl Replies {
             sources: Sources::new(Rc::clone(reservation)),
             pulls: Pulls::new(Rc::clone(reservation)),
             batches: DirectGetBatches::new(Rc::clone(reservation)),
-            stream_keyrings: StreamKeyrings::Nothing,
+            stream_keyrings: Keyrings::Nothing,
             traces: HashSet::default(),
         }
     }
@@ -118,16 +110,12 @@ impl Replies {
 
     /// A stream has delivered a message of this keyring, to be acknowledged.
     pub(super) fn stream_message_delivered(&mut self, keyring: KeyringId) {
-        self.stream_keyrings = match self.stream_keyrings {
-            StreamKeyrings::Nothing => StreamKeyrings::One(keyring),
-            StreamKeyrings::One(before) if before == keyring => self.stream_keyrings,
-            StreamKeyrings::One(_) | StreamKeyrings::Several => StreamKeyrings::Several,
-        };
+        self.stream_keyrings = self.stream_keyrings.and(Keyrings::One(keyring));
     }
 
     /// The keyrings under which streams have delivered: a publish on an acknowledgement subject that is no acknowledgement
     /// answers such a message.
-    pub(super) const fn stream_keyrings(&self) -> StreamKeyrings {
+    pub(super) const fn stream_keyrings(&self) -> Keyrings {
         self.stream_keyrings
     }
 

@@ -78,17 +78,30 @@ impl Classes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dataplane) struct PublishedRequest {
     classes: Classes,
-    keyring: Option<Keyring>,
+    /// Of protected requests.
+    keyrings: Keyrings,
     about: About,
     /// Whether a request without a payload is among them.
     empty: bool,
 }
 
-/// The keyrings of protected requests.
+/// Which keyrings there have been.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Keyring {
+pub(in crate::dataplane) enum Keyrings {
+    Nothing,
     One(KeyringId),
     Several,
+}
+
+impl Keyrings {
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (one, Self::Nothing) => one,
+            (Self::Nothing, other) => other,
+            (one, other) if one == other => one,
+            _ => Self::Several,
+        }
+    }
 }
 
 /// What else an answer must fit.
@@ -114,7 +127,7 @@ impl PublishedRequest {
     pub(in crate::dataplane) const fn of(class: Class) -> Self {
         Self {
             classes: Classes::of(class),
-            keyring: None,
+            keyrings: Keyrings::Nothing,
             about: About::Nothing,
             empty: false,
         }
@@ -124,7 +137,7 @@ impl PublishedRequest {
     pub(in crate::dataplane) fn protected(keyring: KeyringId, id: Option<EnvelopeId>) -> Self {
         let sealed = id.filter(|id| *id != EnvelopeId::EMPTY);
         Self {
-            keyring: Some(Keyring::One(keyring)),
+            keyrings: Keyrings::One(keyring),
             about: sealed.map_or(About::Nothing, About::Request),
             empty: id == Some(EnvelopeId::EMPTY),
             ..Self::of(Class::Protected)
@@ -165,9 +178,9 @@ impl PublishedRequest {
 
     /// The keyring of the protected requests; `None` if there is none, or several.
     pub(in crate::dataplane) const fn keyring(&self) -> Option<KeyringId> {
-        match self.keyring {
-            Some(Keyring::One(keyring)) => Some(keyring),
-            Some(Keyring::Several) | None => None,
+        match self.keyrings {
+            Keyrings::One(keyring) => Some(keyring),
+            Keyrings::Several | Keyrings::Nothing => None,
         }
     }
 
@@ -190,10 +203,6 @@ impl PublishedRequest {
 
     /// Merges a later request on the same reply subject.
     fn merge(self, later: Self) -> Self {
-        let keyring = match (self.keyring, later.keyring) {
-            (Some(one), Some(other)) if one != other => Some(Keyring::Several),
-            (one, other) => one.or(other),
-        };
         let about = match (self.about, later.about) {
             (About::Request(id), _) => About::Request(id),
             (About::Nothing, About::Request(id)) if !self.is(Class::Protected) => {
@@ -204,7 +213,7 @@ impl PublishedRequest {
         };
         Self {
             classes: Classes(self.classes.0 | later.classes.0),
-            keyring,
+            keyrings: self.keyrings.and(later.keyrings),
             about,
             empty: self.empty || later.empty,
         }
