@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use strum::{EnumTable, IntoStaticStr};
 
+use crate::keyring::RateLimiter;
 use crate::metrics::{self, Counter};
 
 /// The limits as configured.
@@ -53,8 +54,7 @@ pub(super) struct Admission {
 struct Counts {
     connections: usize,
     from: HashMap<IpAddr, usize>,
-    /// The theoretical arrival time of the generic cell rate algorithm (ITU-T I.371).
-    spent: Option<Instant>,
+    rate: Option<RateLimiter>,
 }
 
 /// A client that is counted until this is dropped.
@@ -75,12 +75,16 @@ impl Refusal {
 
 impl Admission {
     pub(super) fn new(limits: ConnectionLimits) -> Self {
+        let rate = limits.per_second.and_then(|rate| {
+            let each = Duration::from_secs(1).checked_div(rate)?;
+            Some(RateLimiter::new(rate, each))
+        });
         Self {
             limits,
             present: Mutex::new(Counts {
                 connections: 0,
                 from: HashMap::new(),
-                spent: None,
+                rate,
             }),
             refused: RefusalTable::from_closure(|limit| {
                 metrics::connections_refused(<&str>::from(limit))
@@ -97,14 +101,8 @@ impl Admission {
         if present.connections >= self.limits.connections {
             return Err(self.refuse(Refusal::Connections));
         }
-        if let Some(rate) = self.limits.per_second.filter(|rate| *rate != 0) {
-            let spent = present.spent.map_or(now, |spent| spent.max(now));
-            let ahead = spent.saturating_duration_since(now);
-            let each = Duration::from_secs(1).checked_div(rate).unwrap_or_default();
-            if ahead.saturating_add(each) > Duration::from_secs(1) {
-                return Err(self.refuse(Refusal::Rate));
-            }
-            present.spent = spent.checked_add(each);
+        if present.rate.as_mut().is_some_and(|rate| !rate.take(now)) {
+            return Err(self.refuse(Refusal::Rate));
         }
         present.connections = present.connections.saturating_add(1);
         drop(present);

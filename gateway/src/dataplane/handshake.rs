@@ -35,8 +35,8 @@ pub(super) fn info(
     let said = Info::read(json).map_err(|_not_an_object| InvalidInfo)?;
     rewrite((json, InfoSource::Server), (snapshot, worker), state, out)?;
     state.max_payload = said.payload_limit();
-    state.headers = said.headers();
-    if state.info.is_empty() && said.auth_required() {
+    state.headers = said.headers;
+    if state.info.is_empty() && said.auth_required {
         state.injected_errors.await_acceptance();
     }
     state.info = json.into();
@@ -94,7 +94,7 @@ fn rewrite(
         host: &host.to_string(),
         port,
         connect_urls,
-        client_ip: Some(&state.ends.client_ip().to_string()),
+        client_ip: &state.ends.client_ip().to_string(),
         tls: worker.shared.tls.info_tls(&state.ends),
         lame_duck,
     };
@@ -120,11 +120,8 @@ pub(super) fn connect<'j>(
         return Err(refuse(arg_len, out));
     }
     let signature = proxy_protocol::signature(worker, state);
-    let edits = connect::Edits {
-        proxy_sig: signature.as_deref(),
-    };
     let mut rewritten = Buffer::new();
-    let taken = options.apply(json, &edits, &mut rewritten);
+    let taken = options.apply(json, signature.as_deref(), &mut rewritten);
     let credentials = taken.map_err(|_closes| refuse(arg_len, out))?;
     write::connect(out, rewritten.filled(), arg_len);
     Ok(credentials)

@@ -32,8 +32,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(super) enum Listener {
     /// TCP.
     Tcp(TcpListener),
-    /// A unix socket.
-    Unix(UnixListener, UnixPath),
+    /// A unix socket. Its path is dropped before it.
+    Unix(UnixPath, UnixListener),
 }
 
 /// The path of a unix socket.
@@ -79,16 +79,11 @@ impl Listener {
         match addr {
             ListenAddr::Tcp(addr) => TcpListener::from_std(bind(*addr)?).map(Self::Tcp),
             ListenAddr::Name(..) => Err(io::ErrorKind::InvalidInput.into()),
-            ListenAddr::Unix(path) => unix(path).map(|listener| {
-                let (path, removed_on_drop) = (path.clone(), AtomicBool::new(true));
-                Self::Unix(
-                    listener,
-                    UnixPath {
-                        path,
-                        removed_on_drop,
-                    },
-                )
-            }),
+            ListenAddr::Unix(path) => {
+                let listener = unix(path)?;
+                let path = UnixPath::new(path.clone(), PathOwner::Gateway);
+                Ok(Self::Unix(path, listener))
+            }
         }
     }
 
@@ -99,16 +94,8 @@ impl Listener {
     pub(super) fn adopt(socket: Inherited) -> io::Result<Self> {
         match (socket.socket, socket.addr) {
             (ListenSocket::Unix(listener), ListenAddr::Unix(path)) => {
-                let removed_on_drop = AtomicBool::new(false);
-                UnixListener::from_std(listener).map(|listener| {
-                    Self::Unix(
-                        listener,
-                        UnixPath {
-                            path,
-                            removed_on_drop,
-                        },
-                    )
-                })
+                let listener = UnixListener::from_std(listener)?;
+                Ok(Self::Unix(UnixPath::new(path, PathOwner::Other), listener))
             }
             (ListenSocket::Tcp(listener), _) => TcpListener::from_std(listener).map(Self::Tcp),
             (ListenSocket::Unix(_), ListenAddr::Tcp(_) | ListenAddr::Name(..)) => {
@@ -119,7 +106,7 @@ impl Listener {
 
     /// Sets who removes the path.
     pub(super) fn set_path_owner(&self, to: PathOwner) {
-        if let Self::Unix(_, unix) = self {
+        if let Self::Unix(unix, _) = self {
             unix.removed_on_drop
                 .store(to == PathOwner::Gateway, Ordering::Relaxed);
         }
@@ -128,7 +115,7 @@ impl Listener {
     /// Who removes the path.
     pub(super) fn path_owner(&self) -> PathOwner {
         match self {
-            Self::Unix(_, unix) if unix.removed_on_drop.load(Ordering::Relaxed) => {
+            Self::Unix(unix, _) if unix.removed_on_drop.load(Ordering::Relaxed) => {
                 PathOwner::Gateway
             }
             Self::Unix(..) | Self::Tcp(_) => PathOwner::Other,
@@ -142,7 +129,7 @@ impl Listener {
     pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
         match self {
             Self::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
-            Self::Unix(listener, _) => listener.as_fd().try_clone_to_owned(),
+            Self::Unix(_, listener) => listener.as_fd().try_clone_to_owned(),
         }
     }
 
@@ -150,7 +137,7 @@ impl Listener {
     pub(super) fn addr(&self) -> io::Result<ListenAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(ListenAddr::Tcp),
-            Self::Unix(_, unix) => Ok(ListenAddr::Unix(unix.path.clone())),
+            Self::Unix(unix, _) => Ok(ListenAddr::Unix(unix.path.clone())),
         }
     }
 
@@ -179,7 +166,7 @@ impl Listener {
                 };
                 Ok((AcceptedSocket::Tcp(socket.into_std()?), ends))
             }
-            Self::Unix(listener, _) => {
+            Self::Unix(_, listener) => {
                 let (socket, _unnamed) = listener.accept().await?;
                 let ends = Endpoints {
                     client: None,
@@ -191,19 +178,21 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
+impl UnixPath {
+    const fn new(path: PathBuf, owner: PathOwner) -> Self {
+        Self {
+            path,
+            removed_on_drop: AtomicBool::new(matches!(owner, PathOwner::Gateway)),
+        }
+    }
+}
+
+impl Drop for UnixPath {
     fn drop(&mut self) {
-        if let Self::Unix(
-            _,
-            UnixPath {
-                path,
-                removed_on_drop,
-            },
-        ) = self
-            && *removed_on_drop.get_mut()
-            && let Err(error) = std::fs::remove_file(&*path)
+        if *self.removed_on_drop.get_mut()
+            && let Err(error) = std::fs::remove_file(&self.path)
         {
-            tracing::debug!(%error, path = %path.display(), "a socket stays behind");
+            tracing::debug!(%error, path = %self.path.display(), "a socket stays behind");
         }
     }
 }

@@ -32,13 +32,11 @@ pub(super) async fn client_before_info(
         return Ok(socket);
     };
     match (acceptor.settings().handshake, socket) {
-        (HandshakeOrder::First, Socket::Tcp(stream)) => {
-            Box::pin(accept(worker, acceptor, stream)).await
-        }
+        (HandshakeOrder::First, Socket::Tcp(stream)) => accept(worker, acceptor, stream).await,
         (HandshakeOrder::Automatic(wait), Socket::Tcp(stream))
             if begins_tls(&stream, wait).await =>
         {
-            Box::pin(accept(worker, acceptor, stream)).await
+            accept(worker, acceptor, stream).await
         }
         (_, socket) => Ok(socket),
     }
@@ -60,7 +58,7 @@ pub(super) async fn client_after_info(
     if acceptor.settings().demand == TlsPolicy::Optional && !begins_tls(&stream, patience).await {
         return Ok(Socket::Tcp(stream));
     }
-    Box::pin(accept(worker, acceptor, stream)).await
+    accept(worker, acceptor, stream).await
 }
 
 /// Before INFO: the handshake with a server, if `handshake-first` is set.
@@ -70,7 +68,7 @@ pub(super) async fn server_first(
 ) -> Result<Socket, EndReason> {
     match &worker.shared.tls.tls.servers {
         Some(dialer) if dialer.settings().handshake_first => {
-            Box::pin(connect(worker, dialer, (stream, to))).await
+            connect(worker, dialer, (stream, to)).await
         }
         Some(_) | None => Ok(Socket::Tcp(stream)),
     }
@@ -87,32 +85,23 @@ pub(super) async fn server_after_info(
         socket @ (Socket::Unix(_) | Socket::Tls(_)) => return Ok(socket),
     };
     let dialer = worker.shared.tls.tls.servers.as_ref();
-    match (dialer, to.tls) {
-        (Some(dialer), _) if info.tls_required() => {
-            Box::pin(connect(worker, dialer, (stream, to))).await
+    match dialer {
+        Some(dialer) if info.tls_required || to.tls && info.tls_available => {
+            connect(worker, dialer, (stream, to)).await
         }
-        (Some(dialer), true) if info.tls_available() => {
-            Box::pin(connect(worker, dialer, (stream, to))).await
-        }
-        (Some(_), true) | (None, true) => {
-            refuse(
-                worker,
-                (to, Failure::Incompatible),
-                "it does not offer TLS",
-                "configure TLS there, or write `nats://` where the way is private",
-            );
-            Err(EndReason::NoTls)
-        }
-        (None, false) if info.tls_required() => {
-            refuse(
-                worker,
-                (to, Failure::Incompatible),
-                "it requires TLS",
-                "write `tls://` in `servers`, or add a section [server-tls]",
-            );
-            Err(EndReason::NoTls)
-        }
-        (Some(_) | None, false) => Ok(Socket::Tcp(stream)),
+        _ if to.tls => Err(refuse(
+            worker,
+            (to, Failure::Incompatible),
+            "it does not offer TLS",
+            "configure TLS there, or write `nats://` where the way is private",
+        )),
+        None if info.tls_required => Err(refuse(
+            worker,
+            (to, Failure::Incompatible),
+            "it requires TLS",
+            "write `tls://` in `servers`, or add a section [server-tls]",
+        )),
+        Some(_) | None => Ok(Socket::Tcp(stream)),
     }
 }
 
@@ -123,8 +112,7 @@ pub(super) fn refuse_cleartext(worker: &Worker, to: &ServerAddr) -> EndReason {
         (to, Failure::NotTls),
         "it, or somebody on the way, has said in the clear what belongs into TLS",
         "look at who is on the way; `handshake-first` on both sides leaves nothing in the clear",
-    );
-    EndReason::NoTls
+    )
 }
 
 /// Counts a failure. If it may be logged: how many lines were left out before it.
@@ -133,100 +121,71 @@ fn count_failure(worker: &Worker, side: Side, failure: Failure) -> Option<u64> {
     shared.tls.failed(side, failure, shared.clock.instant())
 }
 
-async fn accept(
+/// The handshake with a client.
+fn accept(
     worker: &Worker,
     acceptor: &Acceptor,
     stream: TcpStream,
-) -> Result<Socket, EndReason> {
-    match handshake(worker, accepting(acceptor, stream)).await {
-        Ok(socket) => {
-            worker.shared.tls.handshakes.done(Side::Client);
-            Ok(socket)
-        }
-        Err(failed) => {
-            let failure = Failure::of(&failed.error);
-            if let Some(left_out) = count_failure(worker, Side::Client, failure) {
-                let (cause, error) = (<&str>::from(failure), &failed.error);
-                let help = acceptor.settings().help(failure);
-                tracing::warn!(cause, %error, help, left_out, "no TLS with a client");
-            }
-            Err(failed.close(worker).await)
-        }
-    }
+) -> impl Future<Output = Result<Socket, EndReason>> {
+    let session = ServerConnection::new(acceptor.config()).map_err(io::Error::other);
+    let session = session.map(|session| TlsStream::new(stream, session));
+    let help = |failure| acceptor.settings().help(failure);
+    Box::pin(handshake(worker, None, session, help))
 }
 
-async fn connect(
+/// The handshake with a server.
+fn connect(
     worker: &Worker,
     dialer: &Dialer,
     (stream, to): (TcpStream, &ServerAddr),
-) -> Result<Socket, EndReason> {
-    match handshake(worker, connecting(dialer, (stream, to))).await {
-        Ok(socket) => {
-            worker.shared.tls.handshakes.done(Side::Server);
-            Ok(socket)
-        }
-        Err(failed) => {
-            let failure = Failure::of(&failed.error);
-            if let Some(left_out) = count_failure(worker, Side::Server, failure) {
-                let (cause, error) = (<&str>::from(failure), &failed.error);
-                let help = dialer.settings().help(failure);
-                tracing::error!(server = %to, cause, %error, help, left_out, "no TLS with a server");
-            }
-            Err(failed.close(worker).await)
-        }
-    }
+) -> impl Future<Output = Result<Socket, EndReason>> {
+    let session = || {
+        let name = dialer.settings().name(&to.host).map_err(io::Error::other)?;
+        ClientConnection::new(dialer.config(), name).map_err(io::Error::other)
+    };
+    let session = session().map(|session| TlsStream::new(stream, session));
+    let help = |failure| dialer.settings().help(failure);
+    Box::pin(handshake(worker, Some(to), session, help))
 }
 
-fn accepting(acceptor: &Acceptor, stream: TcpStream) -> io::Result<Box<TlsStream>> {
-    let session = ServerConnection::new(acceptor.config()).map_err(io::Error::other)?;
-    Ok(Box::new(TlsStream::new(stream, session)))
-}
-
-fn connecting(
-    dialer: &Dialer,
-    (stream, to): (TcpStream, &ServerAddr),
-) -> io::Result<Box<TlsStream>> {
-    let name = dialer.settings().name(&to.host).map_err(io::Error::other)?;
-    let session = ClientConnection::new(dialer.config(), name).map_err(io::Error::other)?;
-    Ok(Box::new(TlsStream::new(stream, session)))
-}
-
-/// A failed handshake and its connection.
-struct Failed {
-    error: io::Error,
-    socket: Option<Socket>,
-}
-
-impl Failed {
-    /// Closes, so that the peer can read the alert.
-    async fn close(self, worker: &Worker) -> EndReason {
-        if let Some(socket) = &self.socket {
-            socket::close(&[socket], &worker.pending).await;
-        }
-        EndReason::NoTls
-    }
-}
-
-/// The handshake, within `limits.handshake-timeout`.
+/// The handshake, within `limits.handshake-timeout`; `to` is the server, if it is with one. One that fails is counted and logged,
+/// and its connection closed so that the peer can read the alert.
 async fn handshake(
     worker: &Worker,
-    encrypted: io::Result<Box<TlsStream>>,
-) -> Result<Socket, Failed> {
-    let encrypted = encrypted.map_err(|error| Failed {
-        error,
-        socket: None,
-    })?;
-    let within = worker.shared.config.handshake_timeout;
-    let shaken = timeout(within, encrypted.handshake()).await;
-    let shaken = shaken.unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into()));
-    let socket = Socket::Tls(encrypted);
-    match shaken {
-        Ok(()) => Ok(socket),
-        Err(error) => Err(Failed {
-            error,
-            socket: Some(socket),
-        }),
+    to: Option<&ServerAddr>,
+    session: io::Result<TlsStream>,
+    help: impl Fn(Failure) -> String,
+) -> Result<Socket, EndReason> {
+    let shared = &worker.shared;
+    let side = to.map_or(Side::Client, |_server| Side::Server);
+    let (error, socket) = match session {
+        Ok(session) => {
+            let session = Box::new(session);
+            let shaken = timeout(shared.config.handshake_timeout, session.handshake()).await;
+            let socket = Socket::Tls(session);
+            match shaken.unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into())) {
+                Ok(()) => {
+                    shared.tls.handshakes.done(side);
+                    return Ok(socket);
+                }
+                Err(error) => (error, Some(socket)),
+            }
+        }
+        Err(error) => (error, None),
+    };
+    let failure = Failure::of(&error);
+    if let Some(left_out) = count_failure(worker, side, failure) {
+        let (cause, help) = (<&str>::from(failure), help(failure));
+        if let Some(to) = to {
+            tracing::error!(server = %to, cause, %error, help, left_out, "no TLS with a server");
+        } else {
+            tracing::warn!(cause, %error, help, left_out, "no TLS with a client");
+        }
     }
+    if let Some(socket) = socket {
+        socket::close(&[&socket], &worker.pending).await;
+    }
+    Err(EndReason::NoTls)
 }
 
 /// Whether the peer begins a handshake within `wait`; peeks its first byte.
@@ -238,8 +197,14 @@ async fn begins_tls(stream: &TcpStream, wait: Duration) -> bool {
     }
 }
 
-fn refuse(worker: &Worker, (to, failure): (&ServerAddr, Failure), why: &str, help: &str) {
+fn refuse(
+    worker: &Worker,
+    (to, failure): (&ServerAddr, Failure),
+    why: &str,
+    help: &str,
+) -> EndReason {
     if let Some(left_out) = count_failure(worker, Side::Server, failure) {
         tracing::error!(server = %to, why, help, left_out, "no TLS with a server");
     }
+    EndReason::NoTls
 }

@@ -121,23 +121,14 @@ impl KeyringMetrics {
                 )
             })
         };
+        let count = |name: &'static str| counter!(name, "keyring" => keyring.clone());
+        let flow = |messages, bytes| Flow::new(count(messages), count(bytes));
         Self {
-            sealed: Flow::new(
-                counter!(names::SEALED_MESSAGES, "keyring" => keyring.clone()),
-                counter!(names::SEALED_BYTES, "keyring" => keyring.clone()),
-            ),
-            opened: Flow::new(
-                counter!(names::OPENED_MESSAGES, "keyring" => keyring.clone()),
-                counter!(names::OPENED_BYTES, "keyring" => keyring.clone()),
-            ),
-            lanes_started: LocalCounter::new(
-                counter!(names::LANES_STARTED, "keyring" => keyring.clone()),
-            ),
+            sealed: flow(names::SEALED_MESSAGES, names::SEALED_BYTES),
+            opened: flow(names::OPENED_MESSAGES, names::OPENED_BYTES),
+            lanes_started: LocalCounter::new(count(names::LANES_STARTED)),
             waiting: gauge!(names::PUBLISH_WAITING, "keyring" => keyring.clone()),
-            plaintext: Flow::new(
-                counter!(names::PLAINTEXT_MESSAGES, "keyring" => keyring.clone()),
-                counter!(names::PLAINTEXT_BYTES, "keyring" => keyring.clone()),
-            ),
+            plaintext: flow(names::PLAINTEXT_MESSAGES, names::PLAINTEXT_BYTES),
             refused: by_cause(names::REFUSED_MESSAGES, names::REFUSED_BYTES),
             withheld: by_cause(names::WITHHELD_MESSAGES, names::WITHHELD_BYTES),
             stopped: Cell::new(false),

@@ -1,17 +1,16 @@
 //! Properties of edits of headers, INFO and CONNECT, compared with `serde_json`.
 
-use std::fmt;
+use std::collections::BTreeMap;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::Value;
-
-use super::connect::{self, Connect};
-use super::header::{self, Edit};
+use super::check_json::Json;
+use super::connect::Connect;
 use super::info::{self, Info, Tls};
-use super::{Buffer, NotAnObject};
+use super::{Buffer, NotAnObject, header};
 
-/// Header edits: the announced length is the written one, only the named header changes, and reading finds what was written.
+/// An object's members in their order, duplicates included.
+type Pairs = Vec<(String, Json)>;
+
+/// Header edits: only the value of the first header of that name changes, and reading finds what was written.
 ///
 /// # Panics
 /// When it does not hold.
@@ -35,30 +34,23 @@ pub fn header_edit_holds(data: &[u8]) {
         assert!(memchr::memmem::find(block, &lines.concat()).is_some());
     }
     let present = header::iter(block).any(|(key, _)| key == name);
-    for edit in [Edit::Replace(b"4711"), Edit::Replace(b""), Edit::Remove] {
+    for value in [&b"4711"[..], b""] {
         let mut out = Buffer::new();
-        header::edit(block, name, edit, &mut out);
+        header::replace(block, name, value, &mut out);
         let edited = out.filled();
-        assert_eq!(
-            edited.len(),
-            header::edited_len(block, name, edit),
-            "{edit:?} of {name:?} in {block:?}"
-        );
-        let expected = naive_edit(block, name, edit);
-        assert_eq!(edited, expected, "{edit:?} of {name:?} in {block:?}");
+        let expected = naive_replace(block, name, value);
+        assert_eq!(edited, expected, "{value:?} in {name:?} of {block:?}");
         assert_eq!(header::status(edited), header::status(block));
-        match edit {
-            Edit::Replace(value) if present => {
-                assert_eq!(header::get(edited, name), Some(value))
-            }
-            Edit::Replace(_) => assert_eq!(edited, block),
-            Edit::Remove => assert_eq!(header::get(edited, name), None),
+        if present {
+            assert_eq!(header::get(edited, name), Some(value));
+        } else {
+            assert_eq!(edited, block);
         }
     }
 }
 
 /// The same edit by cutting the block into lines.
-fn naive_edit(block: &[u8], name: &[u8], edit: Edit<'_>) -> Vec<u8> {
+fn naive_replace(block: &[u8], name: &[u8], new: &[u8]) -> Vec<u8> {
     let mut out: Vec<u8> = Vec::new();
     let mut rest = block;
     let mut open = block.starts_with(b"NATS/1.0");
@@ -71,22 +63,16 @@ fn naive_edit(block: &[u8], name: &[u8], edit: Edit<'_>) -> Vec<u8> {
         open &= line != b"\r\n";
         let colon = line.iter().position(|&b| b == b':').unwrap_or(line.len());
         let (key, value) = line.split_at_checked(colon).unwrap_or((line, &[]));
-        let hit = open && !first && key == name && !value.is_empty();
-        first = false;
-        match edit {
-            Edit::Remove if hit => {}
-            Edit::Replace(new) if hit => {
-                let blanks = value.iter().skip(1).take_while(|&&b| b == b' ').count();
-                out.extend(
-                    key.iter()
-                        .chain(value.iter().take(blanks.saturating_add(1)))
-                        .chain(new),
-                );
-                out.extend(b"\r\n");
-                open = false;
-            }
-            Edit::Remove | Edit::Replace(_) => out.extend(line),
+        if open && !first && key == name && !value.is_empty() {
+            let blanks = value.iter().skip(1).take_while(|&&b| b == b' ').count();
+            let before = value.iter().take(blanks.saturating_add(1));
+            out.extend(key.iter().chain(before).chain(new));
+            out.extend(b"\r\n");
+            open = false;
+        } else {
+            out.extend(line);
         }
+        first = false;
     }
     out.extend(rest);
     out
@@ -108,16 +94,16 @@ pub fn info_connect_edit_holds(data: &[u8]) {
     );
     let mut stripped = Buffer::new();
     let mut options = Connect::default();
-    let taken = options.apply(data, &connect::Edits::default(), &mut stripped);
+    let taken = options.apply(data, None, &mut stripped);
     let options = taken.map(|_credentials| options);
-    let Ok(Pairs(pairs)) = serde_json::from_slice::<Pairs>(data) else {
+    let Some(pairs) = pairs_of(data) else {
         return;
     };
     info_matches(&pairs, rewritten, written.filled());
     if pairs.len() > 256 || depth(data) > 17 {
         return assert!(options.is_err(), "a CONNECT of any size");
     }
-    if !pairs.iter().any(|(_, value)| is_negative_zero(value)) {
+    if !pairs.iter().any(|(_, value)| value.has_negative_zero()) {
         assert_eq!(options.ok(), go_connect(&pairs), "{pairs:?}");
     }
     let expected: Vec<_> = pairs
@@ -154,26 +140,26 @@ const EDITS: info::Edits<'static> = info::Edits {
     host: "gate\"way",
     port: 4223,
     connect_urls: &[],
-    client_ip: Some("192.0.2.1"),
+    client_ip: "192.0.2.1",
     tls: Tls::Available,
     lame_duck: false,
 };
 
-fn info_matches(pairs: &[(String, Value)], rewritten: Result<(), NotAnObject>, written: &[u8]) {
+fn info_matches(pairs: &Pairs, rewritten: Result<(), NotAnObject>, written: &[u8]) {
     assert_eq!(rewritten, Ok(()), "{pairs:?}");
     let mut seen: Vec<String> = Vec::new();
-    let mut expected: Vec<(String, Value)> = Vec::new();
+    let mut expected: Pairs = Vec::new();
     for (key, value) in pairs {
         let name = go_fold(key);
         let ours = match name.as_str() {
-            "max_payload" => match value.as_u64() {
-                Some(max) if max > 0 => Value::from(max.saturating_sub(48)),
+            "max_payload" => match value.natural() {
+                Some(max) if max > 0 => Json::from(max.saturating_sub(48)),
                 _ => value.clone(),
             },
-            "host" => Value::from(EDITS.host),
-            "port" => Value::from(EDITS.port),
-            "client_ip" => Value::from("192.0.2.1"),
-            "tls_available" => Value::from(true),
+            "host" => Json::from(EDITS.host),
+            "port" => Json::from(u64::from(EDITS.port)),
+            "client_ip" => Json::from("192.0.2.1"),
+            "tls_available" => Json::Flag(true),
             "connect_urls" | "ws_connect_urls" | "tls_required" | "tls_verify" => continue,
             "ldm" => value.clone(),
             _ => {
@@ -188,42 +174,39 @@ fn info_matches(pairs: &[(String, Value)], rewritten: Result<(), NotAnObject>, w
         }
     }
     if !seen.contains(&"tls_available".to_owned()) {
-        expected.push(("tls_available".to_owned(), Value::from(true)));
+        expected.push(("tls_available".to_owned(), Json::Flag(true)));
     }
     assert_eq!(pairs_of(written).as_ref(), Some(&expected));
 }
 
-/// `serde_json` does not tell `-0` and `-0.0` apart; to Go, only the first is an integer.
-fn is_negative_zero(value: &Value) -> bool {
-    value
-        .as_f64()
-        .is_some_and(|number| number == 0.0 && number.is_sign_negative())
-}
-
 /// What Go would decode into the server's options; `None` where it fails.
-fn go_connect(pairs: &[(String, Value)]) -> Option<Connect> {
-    let mut shape = serde_json::Map::new();
+fn go_connect(pairs: &Pairs) -> Option<Connect> {
+    let mut last = BTreeMap::new();
     for (key, value) in pairs {
         let name = go_fold(key);
         let fits = match name.as_str() {
             "verbose" | "pedantic" | "echo" | "headers" | "no_responders" | "tls_required"
-            | "new_account" => value.is_boolean(),
-            "protocol" => value.is_i64(),
-            "import" | "export" => value.is_object(),
+            | "new_account" => matches!(value, Json::Flag(_)),
+            "protocol" => value.integer().is_some(),
+            "import" | "export" => matches!(value, Json::Object(_)),
             "nkey" | "jwt" | "sig" | "auth_token" | "user" | "pass" | "name" | "lang"
-            | "version" | "account" | "remote_account" | "proxy_sig" => value.is_string(),
+            | "version" | "account" | "remote_account" | "proxy_sig" => {
+                matches!(value, Json::Text(_))
+            }
             _ => continue,
         };
-        if value.is_null() {
+        if *value == Json::Null {
             continue;
         }
         if !fits {
             return None;
         }
-        drop(shape.insert(name, value.clone()));
+        last.insert(name, value.clone());
     }
-    let canonical = serde_json::to_vec(&Value::Object(shape)).ok()?;
-    Connect::read(&canonical).ok()
+    let canonical = Json::Object(last.into_iter().collect()).to_string();
+    let mut options = Connect::default();
+    let taken = options.apply(canonical.as_bytes(), None, &mut Buffer::new());
+    taken.is_ok().then_some(options)
 }
 
 /// A key as Go compares it.
@@ -236,35 +219,9 @@ pub(super) fn go_fold(key: &str) -> String {
     key.chars().map(fold).collect()
 }
 
-fn pairs_of(json: &[u8]) -> Option<Vec<(String, Value)>> {
-    serde_json::from_slice::<Pairs>(json)
-        .ok()
-        .map(|Pairs(pairs)| pairs)
-}
-
-/// An object's members in their order, duplicates included.
-struct Pairs(Vec<(String, Value)>);
-
-impl<'de> Deserialize<'de> for Pairs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Collect)
-    }
-}
-
-struct Collect;
-
-impl<'de> Visitor<'de> for Collect {
-    type Value = Pairs;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
-        let mut pairs = Vec::new();
-        while let Some(pair) = map.next_entry()? {
-            pairs.push(pair);
-        }
-        Ok(Pairs(pairs))
-    }
+fn pairs_of(json: &[u8]) -> Option<Pairs> {
+    let Json::Object(pairs) = Json::parse(json)? else {
+        return None;
+    };
+    Some(pairs)
 }

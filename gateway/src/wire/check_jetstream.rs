@@ -398,7 +398,6 @@ fn stored_holds(stored: &StoredMessage<'_>, json: &[u8]) {
         return;
     }
     let data = data.strip_prefix(b"before").unwrap_or_default();
-    assert_eq!(stored.data_len(), data.len());
     let mut same = Buffer::new();
     stored.rewrite(data, &mut same);
     assert_eq!(same.filled(), json, "rewriting the same changes the text");
@@ -463,7 +462,6 @@ fn subjects_hold(data: &[u8]) {
     let read = read.map(|d| (name(d.stream), name(d.consumer), (d.delivered, d.sequence)));
     assert_eq!(read, expected, "{text}");
     let narrow = jetstream::narrow_msg_size(data, OVERHEAD);
-    let narrow = narrow.and_then(|size| digits(name(size.digits())));
     let expected = digits(text).and_then(|size| size.checked_sub(48));
     assert_eq!(narrow, expected.filter(|&size| size > 0), "{text}");
 }

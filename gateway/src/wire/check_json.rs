@@ -24,11 +24,14 @@ pub(super) enum Json {
 impl Json {
     /// `None` if this is not JSON, or has a `-0`, which is an integer to Go and not to `serde_json`.
     pub(super) fn read(json: &[u8]) -> Option<Self> {
-        let tree: Self = serde_json::from_slice(json).ok()?;
-        (!tree.has_negative_zero()).then_some(tree)
+        Self::parse(json).filter(|tree| !tree.has_negative_zero())
     }
 
-    fn has_negative_zero(&self) -> bool {
+    pub(super) fn parse(json: &[u8]) -> Option<Self> {
+        serde_json::from_slice(json).ok()
+    }
+
+    pub(super) fn has_negative_zero(&self) -> bool {
         match self {
             Self::Float(number) => *number == 0.0 && number.is_sign_negative(),
             Self::Array(list) => list.iter().any(Self::has_negative_zero),
@@ -92,6 +95,12 @@ impl From<&str> for Json {
     }
 }
 
+impl From<u64> for Json {
+    fn from(number: u64) -> Self {
+        i64::try_from(number).map_or(Self::Natural(number), Self::Integer)
+    }
+}
+
 /// As the server writes it: without unnecessary escapes.
 impl fmt::Display for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -144,7 +153,7 @@ impl<'de> Visitor<'de> for Build {
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<Json, E> {
-        Ok(i64::try_from(number).map_or(Json::Natural(number), Json::Integer))
+        Ok(Json::from(number))
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<Json, E> {

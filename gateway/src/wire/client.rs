@@ -1,6 +1,8 @@
 //! The publish direction: what a client may send, exactly as permissive as nats-server's `parser.go`.
 
-use super::line::{Line, Progress, Size, is_blank, one_or_two, pop_size, size, split};
+use super::line::{
+    Line, Progress, Size, Stop, await_body, body, is_blank, one_or_two, pop_size, size, split,
+};
 use super::{ClientOp, Limits, Malformed, Parsed, Publish};
 
 /// Parses one client's bytes, one operation per call.
@@ -19,7 +21,8 @@ pub struct ClientParser {
     arg_len: usize,
 }
 
-type Outcome<'b> = Result<Parsed<ClientOp<'b>>, Malformed>;
+/// A whole operation.
+type Step<'b> = Result<Parsed<ClientOp<'b>>, Stop>;
 
 impl ClientParser {
     /// A parser for a new connection: no headers yet, no limit on the payload until INFO announces one.
@@ -62,192 +65,126 @@ impl ClientParser {
     /// # Errors
     /// [`Malformed`] at the first wrong byte; the connection is over.
     #[inline]
-    pub fn next<'b>(&mut self, buf: &'b [u8]) -> Outcome<'b> {
+    pub fn next<'b>(&mut self, buf: &'b [u8]) -> Result<Parsed<ClientOp<'b>>, Malformed> {
         if buf.len() < self.body_end {
-            return self.await_body(buf);
+            return await_body(buf, self.body_end);
         }
         let step = match buf.first_chunk::<4>() {
             Some(b"PUB ") => self.publish(buf, 3),
             Some(b"HPUB") => self.header_publish(buf),
             _ => self.other(buf),
         };
-        if !matches!(step, Ok(Parsed::Incomplete { .. })) {
-            self.progress = Progress::default();
-            self.body_end = 0;
+        match step {
+            Ok(op) => {
+                self.progress = Progress::default();
+                self.body_end = 0;
+                Ok(op)
+            }
+            Err(stop) => stop.outcome(buf, &mut self.body_end),
         }
-        step
     }
 
     /// Every spelling that [`Self::next`] does not recognise at once.
-    fn other<'b>(&mut self, buf: &'b [u8]) -> Outcome<'b> {
-        let Some(first) = buf.first() else {
-            return Ok(Parsed::Incomplete { need: 1 });
-        };
-        match first.to_ascii_uppercase() {
-            b'P' => self.verb_with_p(buf),
-            b'H' => match buf.get(1).map(u8::to_ascii_uppercase) {
-                Some(b'M') => Err(Malformed::ServerVerb),
-                _ => self.header_publish(buf),
-            },
-            b'S' => self.subscribe(buf),
-            b'U' => self.unsubscribe(buf),
-            b'C' => self.json(buf, b"CONNECT", |json| ClientOp::Connect { json }),
-            b'I' => self.json(buf, b"INFO", |json| ClientOp::Info { json }),
-            b'+' => self.without_arguments(buf, b"+OK", ClientOp::Ok),
-            b'-' => self.error(buf),
-            _ => Err(Malformed::UnknownOperation { len: 1 }),
-        }
-    }
-
-    fn verb_with_p<'b>(&mut self, buf: &'b [u8]) -> Outcome<'b> {
-        match buf.get(1).map(u8::to_ascii_uppercase) {
-            None => more(buf),
-            Some(b'I') => self.without_arguments(buf, b"PING", ClientOp::Ping),
-            Some(b'O') => self.without_arguments(buf, b"PONG", ClientOp::Pong),
-            Some(_) if verb_and_blank(buf, b"PUB")? => self.publish(buf, 3),
-            Some(_) => more(buf),
-        }
-    }
-
-    fn publish<'b>(&mut self, buf: &'b [u8], verb: usize) -> Outcome<'b> {
-        let Some(line) = self.line(buf, verb)? else {
-            return more(buf);
-        };
-        let canonical =
-            pop_size(line.arg).and_then(|(names, total)| Some((one_or_two(names)?, total)));
-        let ((subject, reply), total) = match canonical {
-            Some(parts) => parts,
-            None => publish_args(line.arg).ok_or(Malformed::Arguments { len: line.len })?,
-        };
-        let body = self.body(buf, line, total.value)?;
-        Ok(match body {
-            Err(need) => Parsed::Incomplete { need },
-            Ok(payload) => {
-                let op = ClientOp::Publish(Publish {
-                    subject,
-                    reply,
-                    header_size: None,
-                    size: total.digits,
-                    headers: None,
-                    payload,
-                });
-                self.whole(op, line, total.value)
+    fn other<'b>(&mut self, buf: &'b [u8]) -> Step<'b> {
+        let second = buf.get(1).map(u8::to_ascii_uppercase);
+        match (buf.first().map(u8::to_ascii_uppercase), second) {
+            (None, _) | (Some(b'P'), None) => Err(Stop::Line),
+            (Some(b'P'), Some(b'I')) => self.without_arguments(buf, b"PING", ClientOp::Ping),
+            (Some(b'P'), Some(b'O')) => self.without_arguments(buf, b"PONG", ClientOp::Pong),
+            (Some(b'P'), Some(_)) => {
+                verb_and_blank(buf, b"PUB")?;
+                self.publish(buf, 3)
             }
-        })
+            (Some(b'H'), Some(b'M')) => Err(Malformed::ServerVerb.into()),
+            (Some(b'H'), _) => self.header_publish(buf),
+            (Some(b'S'), _) => self.subscribe(buf),
+            (Some(b'U'), _) => self.unsubscribe(buf),
+            (Some(b'C'), _) => self.json(buf, b"CONNECT", |json| ClientOp::Connect { json }),
+            (Some(b'I'), _) => self.json(buf, b"INFO", |json| ClientOp::Info { json }),
+            (Some(b'+'), _) => self.without_arguments(buf, b"+OK", ClientOp::Ok),
+            (Some(b'-'), _) => {
+                let line = self.line_behind(buf, b"-ERR")?;
+                Ok(self.whole(ClientOp::Err { text: line.arg }, line, 0))
+            }
+            _ => Err(Malformed::UnknownOperation { len: 1 }.into()),
+        }
     }
 
-    fn header_publish<'b>(&mut self, buf: &'b [u8]) -> Outcome<'b> {
-        if !verb_and_blank(buf, b"HPUB")? {
-            return more(buf);
-        }
-        let Some(line) = self.line(buf, 4)? else {
-            return more(buf);
-        };
-        let wrong = Malformed::Arguments { len: line.len };
-        if !self.headers {
-            return Err(wrong);
-        }
+    fn publish<'b>(&mut self, buf: &'b [u8], verb: usize) -> Step<'b> {
+        let line = self.line(buf, verb)?;
+        let canonical =
+            pop_size(line.arg).and_then(|(names, total)| Some((one_or_two(names)?, None, total)));
+        let args = canonical.or_else(|| any_spelling(line.arg, Sizes::Total));
+        self.with_body(buf, line, args)
+    }
+
+    fn header_publish<'b>(&mut self, buf: &'b [u8]) -> Step<'b> {
+        let line = self.line_behind(buf, b"HPUB")?;
         let canonical = pop_size(line.arg).and_then(|(rest, total)| {
             let (names, header) = pop_size(rest)?;
-            Some((one_or_two(names)?, header, total))
+            Some((one_or_two(names)?, Some(header), total))
         });
-        let ((subject, reply), header, total) = match canonical {
-            Some(parts) => parts,
-            None => header_publish_args(line.arg).ok_or(wrong)?,
-        };
-        if header.value > total.value {
-            return Err(wrong);
-        }
-        let body = self.body(buf, line, total.value)?;
-        Ok(match body.map(|body| body.split_at_checked(header.value)) {
-            Err(need) => Parsed::Incomplete { need },
-            Ok(parts) => {
-                let (headers, payload) = parts.ok_or(wrong)?;
-                let op = ClientOp::Publish(Publish {
-                    subject,
-                    reply,
-                    header_size: Some(header.digits),
-                    size: total.digits,
-                    headers: Some(headers),
-                    payload,
-                });
-                self.whole(op, line, total.value)
-            }
-        })
+        let args = canonical.or_else(|| any_spelling(line.arg, Sizes::HeadersAndTotal));
+        self.with_body(buf, line, args.filter(|_| self.headers))
     }
 
-    /// The body behind `line`, or the buffer length at which it will be complete.
-    fn body<'b>(
+    #[inline]
+    fn with_body<'b>(
         &mut self,
         buf: &'b [u8],
         line: Line<'b>,
-        total: usize,
-    ) -> Result<Result<&'b [u8], usize>, Malformed> {
-        if self.max_payload.is_some_and(|max| total > max) {
-            return Err(Malformed::PayloadTooLarge { len: line.len });
+        args: Option<PublishArgs<'b>>,
+    ) -> Step<'b> {
+        let wrong = Malformed::Arguments { len: line.len };
+        let ((subject, reply), header, total) = args.ok_or(wrong)?;
+        if header.is_some_and(|header| header.value > total.value) {
+            return Err(wrong.into());
         }
-        let end = line.len.saturating_add(total);
-        match trailer(buf, end) {
-            Some(true) => Ok(Ok(buf.get(line.len..end).unwrap_or_default())),
-            Some(false) => Err(Malformed::Trailer),
-            None => {
-                self.body_end = end.saturating_add(2);
-                Ok(Err(self.body_end))
+        if self.max_payload.is_some_and(|max| total.value > max) {
+            return Err(Malformed::PayloadTooLarge { len: line.len }.into());
+        }
+        let body = body(buf, line.len, total.value)?;
+        let (headers, payload) = match header {
+            Some(header) => {
+                let (headers, payload) = body.split_at_checked(header.value).ok_or(wrong)?;
+                (Some(headers), payload)
             }
-        }
+            None => (None, body),
+        };
+        let op = ClientOp::Publish(Publish {
+            subject,
+            reply,
+            header_size: header.map(|header| header.digits),
+            size: total.digits,
+            headers,
+            payload,
+        });
+        Ok(self.whole(op, line, total.value.saturating_add(2)))
     }
 
-    /// While a body is incomplete, only its closing CR can be wrong.
-    #[cold]
-    fn await_body<'b>(&self, buf: &'b [u8]) -> Outcome<'b> {
-        let end = self.body_end.saturating_sub(2);
-        if trailer(buf, end) == Some(false) {
-            return Err(Malformed::Trailer);
-        }
-        Ok(Parsed::Incomplete {
-            need: self.body_end,
-        })
+    fn subscribe<'b>(&mut self, buf: &'b [u8]) -> Step<'b> {
+        let line = self.line_behind(buf, b"SUB")?;
+        let (subject, queue, sid) = match split(line.arg, is_separator) {
+            ([subject, sid, ..], 2) => (subject, None, sid),
+            ([subject, queue, sid, _], 3) => (subject, Some(queue), sid),
+            _ => return Err(Malformed::Arguments { len: line.len }.into()),
+        };
+        let op = ClientOp::Subscribe {
+            subject,
+            queue,
+            sid,
+        };
+        Ok(self.whole(op, line, 0))
     }
 
-    fn subscribe<'b>(&mut self, buf: &'b [u8]) -> Outcome<'b> {
-        if !verb_and_blank(buf, b"SUB")? {
-            return more(buf);
-        }
-        let Some(line) = self.line(buf, 3)? else {
-            return more(buf);
+    fn unsubscribe<'b>(&mut self, buf: &'b [u8]) -> Step<'b> {
+        let line = self.line_behind(buf, b"UNSUB")?;
+        let (sid, max) = match split(line.arg, is_separator) {
+            ([sid, ..], 1) => (sid, None),
+            ([sid, max, ..], 2) => (sid, Some(max)),
+            _ => return Err(Malformed::Arguments { len: line.len }.into()),
         };
-        let op = match split(line.arg, is_separator) {
-            ([subject, sid, ..], 2) => ClientOp::Subscribe {
-                subject,
-                queue: None,
-                sid,
-            },
-            ([subject, queue, sid, _], 3) => ClientOp::Subscribe {
-                subject,
-                queue: Some(queue),
-                sid,
-            },
-            _ => return Err(Malformed::Arguments { len: line.len }),
-        };
-        Ok(self.done(op, line))
-    }
-
-    fn unsubscribe<'b>(&mut self, buf: &'b [u8]) -> Outcome<'b> {
-        if !verb_and_blank(buf, b"UNSUB")? {
-            return more(buf);
-        }
-        let Some(line) = self.line(buf, 5)? else {
-            return more(buf);
-        };
-        let op = match split(line.arg, is_separator) {
-            ([sid, ..], 1) => ClientOp::Unsubscribe { sid, max: None },
-            ([sid, max, ..], 2) => ClientOp::Unsubscribe {
-                sid,
-                max: Some(max),
-            },
-            _ => return Err(Malformed::Arguments { len: line.len }),
-        };
-        Ok(self.done(op, line))
+        Ok(self.whole(ClientOp::Unsubscribe { sid, max }, line, 0))
     }
 
     /// `CONNECT` and `INFO`: a blank between verb and argument is optional.
@@ -256,104 +193,62 @@ impl ClientParser {
         buf: &'b [u8],
         verb: &[u8],
         op: impl Fn(&'b [u8]) -> ClientOp<'b>,
-    ) -> Outcome<'b> {
-        if !spells(buf, verb)? {
-            return more(buf);
-        }
-        Ok(match self.line(buf, verb.len())? {
-            Some(line) => self.done(op(line.arg), line),
-            None => return more(buf),
-        })
-    }
-
-    fn error<'b>(&mut self, buf: &'b [u8]) -> Outcome<'b> {
-        if !verb_and_blank(buf, b"-ERR")? {
-            return more(buf);
-        }
-        Ok(match self.line(buf, 4)? {
-            Some(line) => self.done(ClientOp::Err { text: line.arg }, line),
-            None => return more(buf),
-        })
+    ) -> Step<'b> {
+        spells(buf, verb)?;
+        let line = self.line(buf, verb.len())?;
+        Ok(self.whole(op(line.arg), line, 0))
     }
 
     /// Verbs without arguments; whatever stands before the line feed is ignored.
-    fn without_arguments<'b>(
-        &mut self,
-        buf: &'b [u8],
-        verb: &[u8],
-        op: ClientOp<'b>,
-    ) -> Outcome<'b> {
-        if !spells(buf, verb)? {
-            return more(buf);
-        }
+    fn without_arguments<'b>(&mut self, buf: &'b [u8], verb: &[u8], op: ClientOp<'b>) -> Step<'b> {
+        spells(buf, verb)?;
         self.arg_len = 0;
-        let len =
-            self.progress
-                .line_without_arguments(buf, verb.len(), self.limits.max_control_line)?;
-        len.map_or_else(|| more(buf), |len| Ok(Parsed::Op { op, len }))
+        let limit = self.limits.max_control_line;
+        let len = self
+            .progress
+            .line_without_arguments(buf, verb.len(), limit)?;
+        Ok(Parsed::Op { op, len })
     }
 
-    fn line<'b>(&mut self, buf: &'b [u8], verb: usize) -> Result<Option<Line<'b>>, Malformed> {
+    fn line_behind<'b>(&mut self, buf: &'b [u8], verb: &[u8]) -> Result<Line<'b>, Stop> {
+        verb_and_blank(buf, verb)?;
+        self.line(buf, verb.len())
+    }
+
+    fn line<'b>(&mut self, buf: &'b [u8], verb: usize) -> Result<Line<'b>, Stop> {
         self.progress.line(buf, verb, self.limits.max_control_line)
     }
 
-    const fn done<'b>(&mut self, op: ClientOp<'b>, line: Line<'b>) -> Parsed<ClientOp<'b>> {
-        self.arg_len = line.arg.len();
-        Parsed::Op { op, len: line.len }
-    }
-
+    /// The operation of a line that `body` bytes follow, CRLF included.
     const fn whole<'b>(
         &mut self,
         op: ClientOp<'b>,
         line: Line<'b>,
-        total: usize,
+        body: usize,
     ) -> Parsed<ClientOp<'b>> {
         self.arg_len = line.arg.len();
-        let len = line.len.saturating_add(total).saturating_add(2);
+        let len = line.len.saturating_add(body);
         Parsed::Op { op, len }
     }
 }
 
-const fn more<'b>(buf: &[u8]) -> Outcome<'b> {
-    Ok(Parsed::Incomplete {
-        need: buf.len().saturating_add(1),
-    })
-}
-
-/// Whether `buf` starts with `verb` in any letter case; `false` while too short to tell.
-fn spells(buf: &[u8], verb: &[u8]) -> Result<bool, Malformed> {
-    let mismatch = buf
-        .iter()
-        .zip(verb)
-        .position(|(b, v)| b.to_ascii_uppercase() != *v);
-    match mismatch {
-        Some(at) => Err(Malformed::UnknownOperation {
-            len: at.saturating_add(1),
-        }),
-        None => Ok(buf.len() >= verb.len()),
+/// `buf` starts with `verb` in any letter case.
+fn spells(buf: &[u8], verb: &[u8]) -> Result<(), Stop> {
+    let mut bytes = buf.iter().zip(verb);
+    match bytes.position(|(b, v)| b.to_ascii_uppercase() != *v) {
+        Some(at) => Err(Stop::wrong_byte(at)),
+        None if buf.len() < verb.len() => Err(Stop::Line),
+        None => Ok(()),
     }
 }
 
-/// Whether `buf` starts with `verb` in any letter case and a blank; `false` while too short to tell.
-fn verb_and_blank(buf: &[u8], verb: &[u8]) -> Result<bool, Malformed> {
-    if !spells(buf, verb)? {
-        return Ok(false);
-    }
+/// `buf` starts with `verb` in any letter case and a blank.
+fn verb_and_blank(buf: &[u8], verb: &[u8]) -> Result<(), Stop> {
+    spells(buf, verb)?;
     match buf.get(verb.len()) {
-        None => Ok(false),
-        Some(&byte) if is_blank(byte) => Ok(true),
-        Some(_) => Err(Malformed::UnknownOperation {
-            len: verb.len().saturating_add(1),
-        }),
-    }
-}
-
-/// Whether CRLF stands at `end`; `None` while too short to tell. A wrong first byte tells at once.
-pub(super) fn trailer(buf: &[u8], end: usize) -> Option<bool> {
-    match (buf.get(end)?, buf.get(end.saturating_add(1))) {
-        (b'\r', None) => None,
-        (b'\r', Some(b'\n')) => Some(true),
-        _ => Some(false),
+        None => Err(Stop::Line),
+        Some(&byte) if is_blank(byte) => Ok(()),
+        Some(_) => Err(Stop::wrong_byte(verb.len())),
     }
 }
 
@@ -362,26 +257,33 @@ const fn is_separator(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-type Names<'b> = (&'b [u8], Option<&'b [u8]>);
+/// Subject and reply subject, size of the headers, size of headers and payload together.
+type PublishArgs<'b> = ((&'b [u8], Option<&'b [u8]>), Option<Size<'b>>, Size<'b>);
 
-/// `subject [reply] size` in any spelling.
-#[cold]
-fn publish_args(arg: &[u8]) -> Option<(Names<'_>, Size<'_>)> {
-    match split(arg, is_blank) {
-        ([subject, total, ..], 2) => Some(((subject, None), size(total)?)),
-        ([subject, reply, total, _], 3) => Some(((subject, Some(reply)), size(total)?)),
-        _ => None,
-    }
+/// Which sizes a verb has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sizes {
+    Total,
+    HeadersAndTotal,
 }
 
-/// `subject [reply] header-size total-size` in any spelling.
+/// `subject [reply] [header-size] total-size` in any spelling.
 #[cold]
-fn header_publish_args(arg: &[u8]) -> Option<(Names<'_>, Size<'_>, Size<'_>)> {
-    match split(arg, is_blank) {
-        ([subject, header, total, _], 3) => Some(((subject, None), size(header)?, size(total)?)),
-        ([subject, reply, header, total], 4) => {
-            Some(((subject, Some(reply)), size(header)?, size(total)?))
+fn any_spelling(arg: &[u8], sizes: Sizes) -> Option<PublishArgs<'_>> {
+    let (subject, reply, header, total) = match (sizes, split(arg, is_blank)) {
+        (Sizes::Total, ([subject, total, ..], 2)) => (subject, None, None, total),
+        (Sizes::Total, ([subject, reply, total, _], 3)) => (subject, Some(reply), None, total),
+        (Sizes::HeadersAndTotal, ([subject, header, total, _], 3)) => {
+            (subject, None, Some(header), total)
         }
-        _ => None,
-    }
+        (Sizes::HeadersAndTotal, ([subject, reply, header, total], 4)) => {
+            (subject, Some(reply), Some(header), total)
+        }
+        _ => return None,
+    };
+    let header = match header {
+        Some(header) => Some(size(header)?),
+        None => None,
+    };
+    Some(((subject, reply), header, size(total)?))
 }

@@ -5,26 +5,19 @@
 //! connection without an error. Credentials pass through and are never kept here. All of it is one pass over a text of bounded
 //! depth and size, for clients that send it are not yet authenticated.
 
-use super::json::{Members, key_is, quote};
+use super::json::{Members, key_is, number, quote};
 use super::{Buffer, Credentials};
 
 /// The options of a client. A second CONNECT changes those that it names and leaves the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of CONNECT")]
 pub struct Connect {
-    /// One bit per [`Option`].
-    bits: u8,
+    /// `+OK` after each operation.
+    pub verbose: bool,
+    /// The client reads headers, if the server offers them.
+    pub headers: bool,
     /// From 1 on the client reads INFO at any time.
-    protocol: i64,
-}
-
-/// A yes-or-no option of CONNECT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flag {
-    Verbose,
-    Pedantic,
-    Echo,
-    Headers,
-    NoResponders,
+    pub protocol: i64,
 }
 
 /// Why the server closes a connection because of its CONNECT.
@@ -51,19 +44,12 @@ const MAX_DEPTH: usize = 16;
 /// The server knows 22.
 const MAX_MEMBERS: usize = 256;
 
-/// What a rewrite changes. The client's own `proxy_sig` is always dropped, in any spelling.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Edits<'a> {
-    /// The gateway's `proxy_sig` (ADR-55).
-    pub proxy_sig: Option<&'a str>,
-}
-
 impl Default for Connect {
     /// The server's defaults, for keys that no CONNECT has named.
     fn default() -> Self {
-        let on = [Flag::Verbose, Flag::Pedantic, Flag::Echo];
         Self {
-            bits: on.iter().fold(0, |bits, flag| bits | flag.bit()),
+            verbose: true,
+            headers: false,
             protocol: 0,
         }
     }
@@ -81,18 +67,8 @@ pub fn is_control_client(json: &[u8]) -> bool {
 }
 
 impl Connect {
-    /// The options after a first CONNECT.
-    ///
-    /// # Errors
-    /// [`Refused`] when the server would close the connection: forward the line.
-    pub fn read(json: &[u8]) -> Result<Self, Refused> {
-        let mut options = Self::default();
-        options.apply(json, &Edits::default(), &mut Buffer::new())?;
-        Ok(options)
-    }
-
-    /// Sets the options that `json` names, and appends `json` with `edits`: byte for byte where no `proxy_sig` is dropped or
-    /// added.
+    /// Sets the options that `json` names, and appends `json` with the gateway's `proxy_sig` (ADR-55) in place of the client's, which
+    /// is dropped in any spelling; the rest byte for byte.
     ///
     /// # Errors
     /// [`Refused`] when the server would close the connection. Options read before the error may have changed, as in the server;
@@ -100,7 +76,7 @@ impl Connect {
     pub fn apply<'a>(
         &mut self,
         json: &'a [u8],
-        edits: &Edits<'_>,
+        proxy_sig: Option<&str>,
         out: &mut Buffer,
     ) -> Result<Credentials<'a>, Refused> {
         let mut credentials = Credentials::default();
@@ -131,7 +107,7 @@ impl Connect {
                 separator = b",";
             }
         }
-        if let Some(signature) = edits.proxy_sig {
+        if let Some(signature) = proxy_sig {
             out.put(separator);
             out.put(b"\"proxy_sig\":");
             quote(signature, out);
@@ -146,101 +122,45 @@ impl Connect {
         outcome.map(|()| credentials)
     }
 
-    /// `+OK` after each operation.
-    #[must_use]
-    pub const fn verbose(&self) -> bool {
-        self.has(Flag::Verbose)
-    }
-
-    /// Subjects are checked.
-    #[must_use]
-    pub const fn pedantic(&self) -> bool {
-        self.has(Flag::Pedantic)
-    }
-
-    /// The client receives what it publishes itself.
-    #[must_use]
-    pub const fn echo(&self) -> bool {
-        self.has(Flag::Echo)
-    }
-
-    /// The client reads headers, if the server offers them.
-    #[must_use]
-    pub const fn headers(&self) -> bool {
-        self.has(Flag::Headers)
-    }
-
-    /// The client wants to be told of requests that nobody listens to.
-    #[must_use]
-    pub const fn no_responders(&self) -> bool {
-        self.has(Flag::NoResponders)
-    }
-
-    /// The client's protocol: from 1 on it reads INFO at any time.
-    #[must_use]
-    pub const fn protocol(&self) -> i64 {
-        self.protocol
-    }
-
-    const fn has(&self, flag: Flag) -> bool {
-        self.bits & flag.bit() != 0
-    }
-
     fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), Refused> {
-        let Some(field) = FIELDS.iter().find(|(name, _)| key_is(key, name.as_bytes())) else {
+        let field = FIELDS.iter().find(|(name, _)| key_is(key, name.as_bytes()));
+        let Some((_, field)) = field.filter(|_| value != b"null") else {
             return Ok(());
         };
-        if value == b"null" {
-            return Ok(());
-        }
-        match (field.1, value.first()) {
-            (Field::Flag(flag), _) => self.flag(flag, value)?,
-            (Field::Bool, _) if value == b"true" || value == b"false" => {}
+        let flag = || match value {
+            b"true" => Ok(true),
+            b"false" => Ok(false),
+            _ => Err(Refused::WrongType),
+        };
+        match (field, value.first()) {
+            (Field::Verbose, _) => self.verbose = flag()?,
+            (Field::Headers, _) => self.headers = flag()?,
+            (Field::Protocol, _) => self.protocol = number(value).ok_or(Refused::WrongType)?,
+            (Field::Bool, _) => drop(flag()?),
             (Field::Text, Some(b'"')) | (Field::Object, Some(b'{')) => {}
-            (Field::Protocol, _) => self.protocol = integer(value).ok_or(Refused::WrongType)?,
-            (Field::Bool | Field::Text | Field::Object, _) => return Err(Refused::WrongType),
-        }
-        Ok(())
-    }
-
-    fn flag(&mut self, flag: Flag, value: &[u8]) -> Result<(), Refused> {
-        match value {
-            b"true" => self.bits |= flag.bit(),
-            b"false" => self.bits &= !flag.bit(),
-            _ => return Err(Refused::WrongType),
+            (Field::Text | Field::Object, _) => return Err(Refused::WrongType),
         }
         Ok(())
     }
 }
 
-impl Flag {
-    const fn bit(self) -> u8 {
-        match self {
-            Self::Verbose => 1,
-            Self::Pedantic => 2,
-            Self::Echo => 4,
-            Self::Headers => 8,
-            Self::NoResponders => 16,
-        }
-    }
-}
-
-/// The type that the server's `ClientOpts` gives a key.
+/// A key that matters here, or the type that the server's `ClientOpts` gives it.
 #[derive(Clone, Copy)]
 enum Field {
-    Flag(Flag),
+    Verbose,
+    Headers,
+    Protocol,
     Bool,
     Text,
-    Protocol,
     Object,
 }
 
 const FIELDS: [(&str, Field); 22] = [
-    ("verbose", Field::Flag(Flag::Verbose)),
-    ("pedantic", Field::Flag(Flag::Pedantic)),
-    ("echo", Field::Flag(Flag::Echo)),
-    ("headers", Field::Flag(Flag::Headers)),
-    ("no_responders", Field::Flag(Flag::NoResponders)),
+    ("verbose", Field::Verbose),
+    ("pedantic", Field::Bool),
+    ("echo", Field::Bool),
+    ("headers", Field::Headers),
+    ("no_responders", Field::Bool),
     ("protocol", Field::Protocol),
     ("tls_required", Field::Bool),
     ("new_account", Field::Bool),
@@ -259,8 +179,3 @@ const FIELDS: [(&str, Field); 22] = [
     ("import", Field::Object),
     ("export", Field::Object),
 ];
-
-/// An integer as Go reads it into an `int`: no fraction, no exponent.
-fn integer(value: &[u8]) -> Option<i64> {
-    std::str::from_utf8(value).ok()?.parse().ok()
-}

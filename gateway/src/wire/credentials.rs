@@ -82,11 +82,11 @@ impl<'a> Credentials<'a> {
 mod tests {
     use super::*;
     use crate::wire::Buffer;
-    use crate::wire::connect::{Connect, Edits};
+    use crate::wire::connect::Connect;
 
     fn read(json: &[u8]) -> Credentials<'_> {
         let mut options = Connect::default();
-        let taken = options.apply(json, &Edits::default(), &mut Buffer::new());
+        let taken = options.apply(json, None, &mut Buffer::new());
         taken.expect("a CONNECT")
     }
 

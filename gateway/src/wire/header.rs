@@ -121,49 +121,17 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-/// An edit of a header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Edit<'a> {
-    /// Replaces the value of the first header of that name, which [`get`] finds.
-    Replace(&'a [u8]),
-    /// Removes every header of that name.
-    Remove,
-}
-
-/// Length of the block after `edit`, for the control line before it.
-#[must_use]
-pub fn edited_len(block: &[u8], name: &[u8], edit: Edit<'_>) -> usize {
-    let mut len = block.len();
-    for (_, line, value) in matching(block, name) {
-        match edit {
-            Edit::Remove => len = len.saturating_sub(line.len()),
-            Edit::Replace(new) => return len.saturating_sub(value.len()).saturating_add(new.len()),
-        }
-    }
-    len
-}
-
-/// Appends the block after `edit`: [`edited_len`] bytes. Everything else is copied byte for byte.
-pub fn edit(block: &[u8], name: &[u8], edit: Edit<'_>, out: &mut Buffer) {
-    let mut copied = 0_usize;
-    for (at, line, value) in matching(block, name) {
-        let line_end = at.saturating_add(line.len());
-        match edit {
-            Edit::Remove => {
-                out.put(block.get(copied..at).unwrap_or_default());
-                copied = line_end;
-            }
-            Edit::Replace(new) => {
-                let value_end = line_end.saturating_sub(2);
-                let value_start = value_end.saturating_sub(value.len());
-                out.put(block.get(copied..value_start).unwrap_or_default());
-                out.put(new);
-                copied = value_end;
-                break;
-            }
-        }
-    }
-    out.put(block.get(copied..).unwrap_or_default());
+/// Appends the block with `new` as the value of the first header called `name`, which [`get`] finds. Everything else is copied byte
+/// for byte.
+pub fn replace(block: &[u8], name: &[u8], new: &[u8], out: &mut Buffer) {
+    let Some((at, line, value)) = matching(block, name).next() else {
+        return out.put(block);
+    };
+    let end = at.saturating_add(line.len()).saturating_sub(b"\r\n".len());
+    let start = end.saturating_sub(value.len());
+    out.put(block.get(..start).unwrap_or_default());
+    out.put(new);
+    out.put(block.get(end..).unwrap_or_default());
 }
 
 /// The lines of the headers called `name`: offset in `block`, bytes, value.

@@ -1,30 +1,29 @@
 //! INFO: the fields that a session needs, and the rewrite of every INFO for the client.
 
 use super::Buffer;
-use super::json::{Member, Members, NotAnObject, key_is, quote};
+use super::json::{Member, Members, NotAnObject, key_is, number, quote, unquoted};
 use super::write::Decimal;
 
 /// What a server announces, borrowed from its INFO.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of INFO")]
 pub struct Info<'a> {
     /// Largest body in bytes, headers included; -1: any; 0: absent.
     pub max_payload: i64,
-    /// The protocol level.
-    pub proto: i64,
     /// From 2 on the server understands `proxy_sig` (ADR-55).
     pub api_lvl: i64,
-    /// The server's id of this connection.
-    pub client_id: u64,
     /// What the client, and a trusted proxy, must sign, without its quotes; its alphabet needs no escapes.
     pub nonce: Option<&'a [u8]>,
-    /// The server's name without its quotes, escapes unresolved.
-    pub server_name: Option<&'a [u8]>,
-    /// The server's version, without its quotes.
-    pub version: Option<&'a [u8]>,
     /// The client's account without its quotes, escapes unresolved; in the INFO that follows an accepted CONNECT.
     pub remote_account: Option<&'a [u8]>,
-    /// One bit per flag.
-    bits: u8,
+    /// The server supports headers.
+    pub headers: bool,
+    /// The server requires credentials.
+    pub auth_required: bool,
+    /// The server requires TLS.
+    pub tls_required: bool,
+    /// The server allows TLS.
+    pub tls_available: bool,
 }
 
 /// TLS of the gateway's own listener.
@@ -53,28 +52,12 @@ pub struct Edits<'a> {
     /// Replaces the server's `connect_urls`, which would bypass the gateway; empty: no such key.
     pub connect_urls: &'a [String],
     /// Replaces `client_ip` where the server has one.
-    pub client_ip: Option<&'a str>,
+    pub client_ip: &'a str,
     /// The gateway's own TLS, which replaces the server's.
     pub tls: Tls,
     /// Whether the gateway enters lame duck mode; if not, the server's `ldm` passes.
     pub lame_duck: bool,
 }
-
-const HEADERS: u8 = 1;
-const AUTH_REQUIRED: u8 = 2;
-const LAME_DUCK: u8 = 4;
-const TLS_REQUIRED: u8 = 8;
-const TLS_AVAILABLE: u8 = 16;
-const JETSTREAM: u8 = 32;
-
-const FLAGS: [(&str, u8); 6] = [
-    ("headers", HEADERS),
-    ("auth_required", AUTH_REQUIRED),
-    ("ldm", LAME_DUCK),
-    ("tls_required", TLS_REQUIRED),
-    ("tls_available", TLS_AVAILABLE),
-    ("jetstream", JETSTREAM),
-];
 
 impl<'a> Info<'a> {
     /// Reads an INFO. A key of the wrong type counts as absent.
@@ -83,51 +66,31 @@ impl<'a> Info<'a> {
     /// [`NotAnObject`], which no server writes.
     pub fn read(json: &'a [u8]) -> Result<Self, NotAnObject> {
         Members::frame(json)?;
-        let mut info = Self {
-            max_payload: 0,
-            proto: 0,
-            api_lvl: 0,
-            client_id: 0,
-            nonce: None,
-            server_name: None,
-            version: None,
-            remote_account: None,
-            bits: 0,
-        };
+        let mut info = Self::default();
         for member in Members::new(json).flatten() {
             info.read_member(&member);
         }
         Ok(info)
     }
 
-    fn read_member(&mut self, member: &Member<'a>) {
-        let is = |name: &str| key_is(member.key, name.as_bytes());
-        if is("max_payload") {
-            self.max_payload = number(member.value).unwrap_or(self.max_payload);
-        } else if is("proto") {
-            self.proto = number(member.value).unwrap_or(self.proto);
+    fn read_member(&mut self, &Member { key, value, .. }: &Member<'a>) {
+        let is = |name: &str| key_is(key, name.as_bytes());
+        let flags = [
+            ("headers", &mut self.headers),
+            ("auth_required", &mut self.auth_required),
+            ("tls_required", &mut self.tls_required),
+            ("tls_available", &mut self.tls_available),
+        ];
+        if let Some((_, flag)) = flags.into_iter().find(|(name, _)| is(name)) {
+            *flag = value == b"true";
+        } else if is("max_payload") {
+            self.max_payload = number(value).unwrap_or(self.max_payload);
         } else if is("api_lvl") {
-            self.api_lvl = number(member.value).unwrap_or(self.api_lvl);
-        } else if is("client_id") {
-            self.client_id = number(member.value).unwrap_or(self.client_id);
+            self.api_lvl = number(value).unwrap_or(self.api_lvl);
         } else if is("nonce") {
-            self.nonce = text(member.value).filter(|nonce| !nonce.is_empty());
-        } else if is("server_name") {
-            self.server_name = text(member.value);
-        } else if is("version") {
-            self.version = text(member.value);
+            self.nonce = unquoted(value).filter(|nonce| !nonce.is_empty());
         } else if is("remote_account") {
-            self.remote_account = text(member.value);
-        } else {
-            self.flag(member);
-        }
-    }
-
-    fn flag(&mut self, member: &Member<'_>) {
-        let is = |name: &str| key_is(member.key, name.as_bytes());
-        for (_, bit) in FLAGS.iter().filter(|(name, _)| is(name)) {
-            let on = if member.value == b"true" { *bit } else { 0 };
-            self.bits = self.bits & !bit | on;
+            self.remote_account = unquoted(value);
         }
     }
 
@@ -138,51 +101,6 @@ impl<'a> Info<'a> {
             .ok()
             .filter(|&max| max > 0)
     }
-
-    /// The server supports headers.
-    #[must_use]
-    pub const fn headers(&self) -> bool {
-        self.bits & HEADERS != 0
-    }
-
-    /// The server requires credentials.
-    #[must_use]
-    pub const fn auth_required(&self) -> bool {
-        self.bits & AUTH_REQUIRED != 0
-    }
-
-    /// The server is in lame duck mode.
-    #[must_use]
-    pub const fn lame_duck(&self) -> bool {
-        self.bits & LAME_DUCK != 0
-    }
-
-    /// The server requires TLS.
-    #[must_use]
-    pub const fn tls_required(&self) -> bool {
-        self.bits & TLS_REQUIRED != 0
-    }
-
-    /// The server allows TLS.
-    #[must_use]
-    pub const fn tls_available(&self) -> bool {
-        self.bits & TLS_AVAILABLE != 0
-    }
-
-    /// The server has JetStream.
-    #[must_use]
-    pub const fn jetstream(&self) -> bool {
-        self.bits & JETSTREAM != 0
-    }
-}
-
-fn number<N: std::str::FromStr>(value: &[u8]) -> Option<N> {
-    std::str::from_utf8(value).ok()?.parse().ok()
-}
-
-/// A string without its quotes.
-fn text(value: &[u8]) -> Option<&[u8]> {
-    value.strip_prefix(b"\"")?.strip_suffix(b"\"")
 }
 
 /// Appends `json` with `edits`. Keys are recognised in any letter case, as some clients do; an edited key given twice is written
@@ -197,7 +115,7 @@ pub fn rewrite(json: &[u8], edits: &Edits<'_>, out: &mut Buffer) -> Result<(), N
         edits,
         out,
         members: 0,
-        seen: 0,
+        seen: [false; KEYS.len()],
     };
     for member in Members::new(json).flatten() {
         writer.member(&member);
@@ -207,32 +125,18 @@ pub fn rewrite(json: &[u8], edits: &Edits<'_>, out: &mut Buffer) -> Result<(), N
     Ok(())
 }
 
-/// Keys that are edited.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Key {
-    MaxPayload,
-    Host,
-    Port,
-    ConnectUrls,
-    WsConnectUrls,
-    TlsRequired,
-    TlsAvailable,
-    TlsVerify,
-    ClientIp,
-    LameDuck,
-}
-
-const KEYS: [(&str, Key); 10] = [
-    ("max_payload", Key::MaxPayload),
-    ("host", Key::Host),
-    ("port", Key::Port),
-    ("connect_urls", Key::ConnectUrls),
-    ("ws_connect_urls", Key::WsConnectUrls),
-    ("tls_required", Key::TlsRequired),
-    ("tls_available", Key::TlsAvailable),
-    ("tls_verify", Key::TlsVerify),
-    ("client_ip", Key::ClientIp),
-    ("ldm", Key::LameDuck),
+/// Keys that are edited. Those that the server's INFO lacks are written in this order.
+const KEYS: [&str; 10] = [
+    "max_payload",
+    "host",
+    "port",
+    "connect_urls",
+    "ws_connect_urls",
+    "tls_required",
+    "tls_available",
+    "tls_verify",
+    "client_ip",
+    "ldm",
 ];
 
 struct Writer<'e, 'b> {
@@ -240,76 +144,52 @@ struct Writer<'e, 'b> {
     out: &'b mut Buffer,
     /// Members written so far.
     members: usize,
-    /// One bit per index into [`KEYS`].
-    seen: u16,
+    /// Which of [`KEYS`] the server's INFO has had so far.
+    seen: [bool; KEYS.len()],
 }
 
 impl Writer<'_, '_> {
     fn member(&mut self, member: &Member<'_>) {
-        let found = KEYS
-            .iter()
-            .enumerate()
-            .find(|(_, (name, _))| key_is(member.key, name.as_bytes()));
-        let Some((at, (name, key))) = found else {
+        let mut keys = KEYS.iter().zip(&mut self.seen);
+        let Some((name, seen)) = keys.find(|(name, _)| key_is(member.key, name.as_bytes())) else {
             return self.keep(member);
         };
-        let bit = 1_u16
-            .checked_shl(u32::try_from(at).unwrap_or(u32::MAX))
-            .unwrap_or_default();
-        if self.seen & bit == 0 {
-            self.seen |= bit;
-            self.edit(name, *key, member);
-        }
-    }
-
-    fn edit(&mut self, name: &str, key: Key, member: &Member<'_>) {
-        match key {
-            Key::MaxPayload => match number::<usize>(member.value).filter(|&max| max > 0) {
-                Some(max) if self.edits.overhead > 0 => {
-                    self.number(name, max.saturating_sub(self.edits.overhead))
-                }
-                _ => self.keep(member),
-            },
-            Key::Port => self.number(name, usize::from(self.edits.port)),
-            Key::Host => self.text(name, self.edits.host),
-            Key::ClientIp => match self.edits.client_ip {
-                Some(address) => self.text(name, address),
-                None => self.keep(member),
-            },
-            Key::LameDuck if !self.edits.lame_duck => self.keep(member),
-            Key::LameDuck
-            | Key::ConnectUrls
-            | Key::TlsRequired
-            | Key::TlsAvailable
-            | Key::TlsVerify => self.gateway_key(name, key),
-            Key::WsConnectUrls => {}
-        }
-    }
-
-    /// Writes a key that does not depend on the server's value, if the gateway has one.
-    fn gateway_key(&mut self, name: &str, key: Key) {
-        let says = match key {
-            Key::ConnectUrls => !self.edits.connect_urls.is_empty(),
-            Key::TlsRequired => matches!(self.edits.tls, Tls::Required | Tls::Verified),
-            Key::TlsVerify => self.edits.tls == Tls::Verified,
-            Key::TlsAvailable => self.edits.tls == Tls::Available,
-            Key::LameDuck => self.edits.lame_duck,
-            Key::MaxPayload | Key::Host | Key::Port | Key::ClientIp => false,
-            Key::WsConnectUrls => false,
-        };
-        match says {
-            true if key == Key::ConnectUrls => self.urls(name),
-            true => self.write_true(name),
-            false => {}
+        if !std::mem::replace(seen, true) {
+            self.edit(name, Some(member));
         }
     }
 
     /// Writes the gateway's keys that the server's INFO lacks.
     fn missing(&mut self) {
-        for (at, (name, key)) in (0_u32..).zip(KEYS) {
-            if self.seen & 1_u16.checked_shl(at).unwrap_or_default() == 0 {
-                self.gateway_key(name, key);
+        for (name, seen) in KEYS.iter().zip(self.seen) {
+            if !seen {
+                self.edit(name, None);
             }
+        }
+    }
+
+    /// Writes one of [`KEYS`]; `member` is the server's, if its INFO has the key.
+    fn edit(&mut self, name: &str, member: Option<&Member<'_>>) {
+        let edits = self.edits;
+        match (name, member) {
+            ("max_payload", Some(member)) => match number::<usize>(member.value) {
+                Some(max @ 1..) if edits.overhead > 0 => {
+                    self.number(name, max.saturating_sub(edits.overhead))
+                }
+                _ => self.keep(member),
+            },
+            ("port", Some(_)) => self.number(name, usize::from(edits.port)),
+            ("host", Some(_)) => self.text(name, edits.host),
+            ("client_ip", Some(_)) => self.text(name, edits.client_ip),
+            ("connect_urls", _) if !edits.connect_urls.is_empty() => self.urls(name),
+            ("tls_required", _) if matches!(edits.tls, Tls::Required | Tls::Verified) => {
+                self.write_true(name)
+            }
+            ("tls_verify", _) if edits.tls == Tls::Verified => self.write_true(name),
+            ("tls_available", _) if edits.tls == Tls::Available => self.write_true(name),
+            ("ldm", _) if edits.lame_duck => self.write_true(name),
+            ("ldm", Some(member)) => self.keep(member),
+            _ => {}
         }
     }
 

@@ -2,10 +2,51 @@
 
 use memchr::memchr2;
 
-use super::Malformed;
+use super::{Malformed, Parsed};
 
 /// nats-server rejects a size with more digits, whatever its value.
 pub(super) const MAX_SIZE_DIGITS: usize = 9;
+
+/// Why there is no operation.
+pub(super) enum Stop {
+    /// The line is incomplete.
+    Line,
+    /// The body is, until the buffer has this length.
+    Body(usize),
+    Malformed(Malformed),
+}
+
+impl From<Malformed> for Stop {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+impl Stop {
+    /// No operation has the byte at `at`.
+    pub(super) const fn wrong_byte(at: usize) -> Self {
+        Self::Malformed(Malformed::UnknownOperation {
+            len: at.saturating_add(1),
+        })
+    }
+
+    /// What the parser of `buf` says; `body_end` is set to where its body ends, if that is what is incomplete.
+    pub(super) const fn outcome<Op>(
+        self,
+        buf: &[u8],
+        body_end: &mut usize,
+    ) -> Result<Parsed<Op>, Malformed> {
+        let need = match self {
+            Self::Line => buf.len().saturating_add(1),
+            Self::Body(end) => {
+                *body_end = end;
+                end
+            }
+            Self::Malformed(malformed) => return Err(malformed),
+        };
+        Ok(Parsed::Incomplete { need })
+    }
+}
 
 /// A complete control line at the start of a buffer.
 #[derive(Clone, Copy)]
@@ -26,7 +67,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// The line of `buf` whose verb takes `verb` bytes; `None` while it is incomplete.
+    /// The line of `buf` whose verb takes `verb` bytes.
     ///
     /// The first byte of an argument never ends a line, not even a line feed (nats-server's `parser.go`).
     #[inline]
@@ -35,38 +76,31 @@ impl Progress {
         buf: &'b [u8],
         verb: usize,
         limit: usize,
-    ) -> Result<Option<Line<'b>>, Malformed> {
+    ) -> Result<Line<'b>, Stop> {
         match canonical_line(buf, verb) {
-            Some(line) if self.scanned == 0 && line.arg.len() <= limit => Ok(Some(line)),
+            Some(line) if self.scanned == 0 && line.arg.len() <= limit => Ok(line),
             _ => self.any_line(buf, verb, limit),
         }
     }
 
     /// The same for lines that are unusual or arrived in pieces.
     #[cold]
-    fn any_line<'b>(
-        &mut self,
-        buf: &'b [u8],
-        verb: usize,
-        limit: usize,
-    ) -> Result<Option<Line<'b>>, Malformed> {
+    fn any_line<'b>(&mut self, buf: &'b [u8], verb: usize, limit: usize) -> Result<Line<'b>, Stop> {
         if self.arg == 0 {
             let from = self.scanned.max(verb);
             let rest = buf.get(from..).unwrap_or_default();
-            let Some(blanks) = rest.iter().position(|&b| !is_blank(b)) else {
-                self.scanned = buf.len();
-                return check_padding(buf.len(), verb, limit);
-            };
-            self.arg = from.saturating_add(blanks);
-            self.scanned = self.arg;
-            if self.arg.saturating_sub(verb) > limit {
-                return Err(Malformed::EndlessFilling);
+            let blanks = rest.iter().position(|&b| !is_blank(b));
+            self.scanned = from.saturating_add(blanks.unwrap_or(rest.len()));
+            check_padding(self.scanned, verb, limit)?;
+            if blanks.is_none() {
+                return Err(Stop::Line);
             }
+            self.arg = self.scanned;
         }
         self.argument(buf, limit)
     }
 
-    fn argument<'b>(&mut self, buf: &'b [u8], limit: usize) -> Result<Option<Line<'b>>, Malformed> {
+    fn argument<'b>(&mut self, buf: &'b [u8], limit: usize) -> Result<Line<'b>, Stop> {
         let start = self.arg;
         let first_is_lf = buf.get(start) == Some(&b'\n');
         let from = self
@@ -75,17 +109,17 @@ impl Progress {
         let found = memchr2(b'\r', b'\n', buf.get(from..).unwrap_or_default());
         let at = found.map_or(buf.len(), |offset| from.saturating_add(offset));
         if at.saturating_sub(start) > limit {
-            return Err(Malformed::ControlLineTooLong { len: at });
+            return Err(Malformed::ControlLineTooLong { len: at }.into());
         }
         self.scanned = at;
-        let end = match (buf.get(at), buf.get(at.saturating_add(1))) {
+        let len = match (buf.get(at), buf.get(at.saturating_add(1))) {
             (Some(b'\n'), _) => at.saturating_add(1),
             (Some(_), Some(b'\n')) => at.saturating_add(2),
-            (Some(_), Some(_)) => return Err(Malformed::CarriageReturn),
-            _ => return Ok(None),
+            (Some(_), Some(_)) => return Err(Malformed::CarriageReturn.into()),
+            _ => return Err(Stop::Line),
         };
         let arg = buf.get(start..at).unwrap_or_default();
-        Ok(Some(Line { arg, len: end }))
+        Ok(Line { arg, len })
     }
 
     /// The length of a line whose verb takes `verb` bytes and ignores whatever follows up to the line feed.
@@ -94,13 +128,42 @@ impl Progress {
         buf: &[u8],
         verb: usize,
         limit: usize,
-    ) -> Result<Option<usize>, Malformed> {
+    ) -> Result<usize, Stop> {
         let from = self.scanned.max(verb);
         let found = memchr::memchr(b'\n', buf.get(from..).unwrap_or_default());
-        let at = found.map_or(buf.len(), |offset| from.saturating_add(offset));
-        self.scanned = at;
-        check_padding::<()>(at, verb, limit)?;
-        Ok(found.map(|_| at.saturating_add(1)))
+        self.scanned = found.map_or(buf.len(), |offset| from.saturating_add(offset));
+        check_padding(self.scanned, verb, limit)?;
+        found.ok_or(Stop::Line)?;
+        Ok(self.scanned.saturating_add(1))
+    }
+}
+
+/// The body of `total` bytes behind a line of `line` bytes.
+#[inline]
+pub(super) fn body(buf: &[u8], line: usize, total: usize) -> Result<&[u8], Stop> {
+    let end = line.saturating_add(total);
+    match trailer(buf, end) {
+        Some(true) => Ok(buf.get(line..end).unwrap_or_default()),
+        Some(false) => Err(Malformed::Trailer.into()),
+        None => Err(Stop::Body(end.saturating_add(2))),
+    }
+}
+
+/// While a body is incomplete, which ends at `body_end`, only its closing CR can be wrong.
+#[cold]
+pub(super) fn await_body<Op>(buf: &[u8], body_end: usize) -> Result<Parsed<Op>, Malformed> {
+    match trailer(buf, body_end.saturating_sub(2)) {
+        Some(false) => Err(Malformed::Trailer),
+        Some(true) | None => Ok(Parsed::Incomplete { need: body_end }),
+    }
+}
+
+/// Whether CRLF stands at `end`; `None` while too short to tell. A wrong first byte tells at once.
+fn trailer(buf: &[u8], end: usize) -> Option<bool> {
+    match (buf.get(end)?, buf.get(end.saturating_add(1))) {
+        (b'\r', None) => None,
+        (b'\r', Some(b'\n')) => Some(true),
+        _ => Some(false),
     }
 }
 
@@ -118,11 +181,11 @@ fn canonical_line(buf: &[u8], verb: usize) -> Option<Line<'_>> {
 }
 
 /// Fails if more than `limit` bytes stand between the verb and `at`.
-const fn check_padding<T>(at: usize, verb: usize, limit: usize) -> Result<Option<T>, Malformed> {
+const fn check_padding(at: usize, verb: usize, limit: usize) -> Result<(), Malformed> {
     if at.saturating_sub(verb) > limit {
         Err(Malformed::EndlessFilling)
     } else {
-        Ok(None)
+        Ok(())
     }
 }
 

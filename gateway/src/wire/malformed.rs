@@ -98,21 +98,6 @@ impl Malformed {
             }
         }
     }
-
-    /// The text of the server's `-ERR`; `None` where it closes without one.
-    #[must_use]
-    pub const fn server_error(&self) -> Option<&'static str> {
-        match self {
-            Self::UnknownOperation { .. }
-            | Self::ServerVerb
-            | Self::CarriageReturn
-            | Self::EndlessFilling
-            | Self::Trailer => Some("Unknown Protocol Operation"),
-            Self::ControlLineTooLong { .. } => Some("maximum control line exceeded"),
-            Self::PayloadTooLarge { .. } => Some("Maximum Payload Violation"),
-            Self::Arguments { .. } => None,
-        }
-    }
 }
 
 /// For a client's bytes; the session blames the server for what [`super::ServerParser`] refuses.

@@ -1,7 +1,6 @@
 //! The deliver direction: what a server writes. Anything else ends the session.
 
-use super::client::trailer;
-use super::line::{one_or_two, pop_size};
+use super::line::{Size, Stop, await_body, body, one_or_two, pop_size};
 use super::{Limits, Malformed, Message, Parsed, ServerOp};
 
 /// Parses one server's bytes, one operation per call. It keeps only its scan position.
@@ -13,7 +12,8 @@ pub struct ServerParser {
     body_end: usize,
 }
 
-type Outcome<'b> = Result<Parsed<ServerOp<'b>>, Malformed>;
+/// A whole operation.
+type Step<'b> = Result<Parsed<ServerOp<'b>>, Stop>;
 
 impl ServerParser {
     /// A parser for a new connection.
@@ -32,25 +32,28 @@ impl ServerParser {
     /// # Errors
     /// [`Malformed`] at the first wrong byte; the session is over.
     #[inline]
-    pub fn next<'b>(&mut self, buf: &'b [u8]) -> Outcome<'b> {
+    pub fn next<'b>(&mut self, buf: &'b [u8]) -> Result<Parsed<ServerOp<'b>>, Malformed> {
         if buf.len() < self.body_end {
-            return self.await_body(buf);
+            return await_body(buf, self.body_end);
         }
         let step = match buf.first_chunk::<4>() {
             Some(b"MSG ") => self.message(buf),
             Some(b"HMSG") => self.header_message(buf),
             _ => self.other(buf),
         };
-        if !matches!(step, Ok(Parsed::Incomplete { .. })) {
-            self.scanned = 0;
-            self.body_end = 0;
+        match step {
+            Ok(op) => {
+                self.scanned = 0;
+                self.body_end = 0;
+                Ok(op)
+            }
+            Err(stop) => stop.outcome(buf, &mut self.body_end),
         }
-        step
     }
 
-    fn other<'b>(&mut self, buf: &'b [u8]) -> Outcome<'b> {
+    fn other<'b>(&mut self, buf: &'b [u8]) -> Step<'b> {
         match (buf.first(), buf.get(1)) {
-            (None, _) => more(buf),
+            (None, _) => Err(Stop::Line),
             (Some(b'M'), _) => self.message(buf),
             (Some(b'H'), _) => self.header_message(buf),
             (Some(b'P'), Some(b'I')) => whole_line(buf, b"PING\r\n", ServerOp::Ping),
@@ -58,65 +61,60 @@ impl ServerParser {
             (Some(b'+'), _) => whole_line(buf, b"+OK\r\n", ServerOp::Ok),
             (Some(b'-'), _) => self.text(buf, b"-ERR ", |text| ServerOp::Err { text }),
             (Some(b'I'), _) => self.text(buf, b"INFO ", |json| ServerOp::Info { json }),
-            _ => Err(Malformed::UnknownOperation { len: 1 }),
+            _ => Err(Malformed::UnknownOperation { len: 1 }.into()),
         }
     }
 
-    fn message<'b>(&mut self, buf: &'b [u8]) -> Outcome<'b> {
-        let Some((arg, line)) = self.line(buf, b"MSG ")? else {
-            return more(buf);
-        };
-        let (names, total) = pop_size(arg).ok_or(Malformed::Arguments { len: line })?;
-        let (subject, sid, reply) = names_of(names).ok_or(Malformed::Arguments { len: line })?;
-        Ok(match self.body(buf, line, total.value)? {
-            Err(need) => Parsed::Incomplete { need },
-            Ok(payload) => Parsed::Op {
-                op: ServerOp::Message(Message {
-                    line: buf.get(..line).unwrap_or_default(),
-                    subject,
-                    sid,
-                    reply,
-                    headers: None,
-                    payload,
-                }),
-                len: line.saturating_add(total.value).saturating_add(2),
-            },
-        })
+    fn message<'b>(&mut self, buf: &'b [u8]) -> Step<'b> {
+        let (arg, line) = self.line(buf, b"MSG ")?;
+        let args = pop_size(arg).and_then(|(names, total)| Some((names_of(names)?, None, total)));
+        self.with_body(buf, line, args)
     }
 
-    fn header_message<'b>(&mut self, buf: &'b [u8]) -> Outcome<'b> {
-        let Some((arg, line)) = self.line(buf, b"HMSG ")? else {
-            return more(buf);
-        };
+    fn header_message<'b>(&mut self, buf: &'b [u8]) -> Step<'b> {
+        let (arg, line) = self.line(buf, b"HMSG ")?;
+        let args = pop_size(arg).and_then(|(rest, total)| {
+            let (names, header) = pop_size(rest)?;
+            Some((names_of(names)?, Some(header.value), total))
+        });
+        self.with_body(buf, line, args)
+    }
+
+    /// The message whose control line has `line` bytes. `args`: the names, the size of the headers, and that of all.
+    #[inline]
+    fn with_body<'b>(
+        &self,
+        buf: &'b [u8],
+        line: usize,
+        args: Option<(Names<'b>, Option<usize>, Size<'b>)>,
+    ) -> Step<'b> {
         let wrong = Malformed::Arguments { len: line };
-        let (rest, total) = pop_size(arg).ok_or(wrong)?;
-        let (names, header) = pop_size(rest).ok_or(wrong)?;
-        let (subject, sid, reply) = names_of(names).ok_or(wrong)?;
-        if header.value > total.value {
-            return Err(wrong);
+        let ((subject, sid, reply), header, total) = args.ok_or(wrong)?;
+        if header.is_some_and(|header| header > total.value) {
+            return Err(wrong.into());
         }
-        Ok(
-            match self
-                .body(buf, line, total.value)?
-                .map(|body| body.split_at_checked(header.value))
-            {
-                Err(need) => Parsed::Incomplete { need },
-                Ok(parts) => {
-                    let (headers, payload) = parts.ok_or(wrong)?;
-                    Parsed::Op {
-                        op: ServerOp::Message(Message {
-                            line: buf.get(..line).unwrap_or_default(),
-                            subject,
-                            sid,
-                            reply,
-                            headers: Some(headers),
-                            payload,
-                        }),
-                        len: line.saturating_add(total.value).saturating_add(2),
-                    }
-                }
-            },
-        )
+        if total.value > self.limits.max_message {
+            return Err(Malformed::PayloadTooLarge { len: line }.into());
+        }
+        let body = body(buf, line, total.value)?;
+        let (headers, payload) = match header {
+            Some(header) => {
+                let (headers, payload) = body.split_at_checked(header).ok_or(wrong)?;
+                (Some(headers), payload)
+            }
+            None => (None, body),
+        };
+        Ok(Parsed::Op {
+            op: ServerOp::Message(Message {
+                line: buf.get(..line).unwrap_or_default(),
+                subject,
+                sid,
+                reply,
+                headers,
+                payload,
+            }),
+            len: line.saturating_add(total.value).saturating_add(2),
+        })
     }
 
     /// `INFO` and `-ERR`: the rest of the line, as it is.
@@ -125,103 +123,46 @@ impl ServerParser {
         buf: &'b [u8],
         verb: &[u8],
         op: impl Fn(&'b [u8]) -> ServerOp<'b>,
-    ) -> Outcome<'b> {
-        Ok(match self.line(buf, verb)? {
-            Some((arg, len)) => Parsed::Op { op: op(arg), len },
-            None => return more(buf),
-        })
+    ) -> Step<'b> {
+        let (arg, len) = self.line(buf, verb)?;
+        Ok(Parsed::Op { op: op(arg), len })
     }
 
     /// The argument part behind `verb` and the length of the line.
     ///
     /// A subject may hold anything but blanks, so a line ends at CRLF only, and not at its very first byte: what one client may
     /// publish must not end the session of another.
-    fn line<'b>(
-        &mut self,
-        buf: &'b [u8],
-        verb: &[u8],
-    ) -> Result<Option<(&'b [u8], usize)>, Malformed> {
-        let mismatch = buf.iter().zip(verb).position(|(b, v)| b != v);
-        if let Some(at) = mismatch {
-            return Err(Malformed::UnknownOperation {
-                len: at.saturating_add(1),
-            });
-        }
+    fn line<'b>(&mut self, buf: &'b [u8], verb: &[u8]) -> Result<(&'b [u8], usize), Stop> {
+        begins(buf, verb)?;
         let from = self.scanned.max(verb.len().saturating_add(1));
-        let rest = buf.get(from..).unwrap_or_default();
-        let Some(offset) = memchr::memchr(b'\n', rest) else {
-            self.scanned = buf.len();
-            return if buf.len() > self.limits.max_server_line {
-                Err(Malformed::ControlLineTooLong { len: buf.len() })
-            } else {
-                Ok(None)
-            };
-        };
-        let end = from.saturating_add(offset);
+        let found = memchr::memchr(b'\n', buf.get(from..).unwrap_or_default());
+        let end = found.map_or(buf.len(), |offset| from.saturating_add(offset));
         if end > self.limits.max_server_line {
-            return Err(Malformed::ControlLineTooLong { len: end });
+            return Err(Malformed::ControlLineTooLong { len: end }.into());
         }
         self.scanned = end;
+        found.ok_or(Stop::Line)?;
         let len = end.saturating_add(1);
-        let arg = buf
-            .get(verb.len()..end)
-            .and_then(|line| line.strip_suffix(b"\r"));
-        arg.map(|arg| Some((arg, len)))
-            .ok_or(Malformed::Arguments { len })
-    }
-
-    /// The body behind a line of `line` bytes, or the buffer length at which it will be complete.
-    fn body<'b>(
-        &mut self,
-        buf: &'b [u8],
-        line: usize,
-        total: usize,
-    ) -> Result<Result<&'b [u8], usize>, Malformed> {
-        if total > self.limits.max_message {
-            return Err(Malformed::PayloadTooLarge { len: line });
-        }
-        let end = line.saturating_add(total);
-        match trailer(buf, end) {
-            Some(true) => Ok(Ok(buf.get(line..end).unwrap_or_default())),
-            Some(false) => Err(Malformed::Trailer),
-            None => {
-                self.body_end = end.saturating_add(2);
-                Ok(Err(self.body_end))
-            }
-        }
-    }
-
-    /// While a body is incomplete, only its closing CR can be wrong.
-    #[cold]
-    fn await_body<'b>(&self, buf: &'b [u8]) -> Outcome<'b> {
-        if trailer(buf, self.body_end.saturating_sub(2)) == Some(false) {
-            return Err(Malformed::Trailer);
-        }
-        Ok(Parsed::Incomplete {
-            need: self.body_end,
-        })
+        let line = buf.get(verb.len()..end).unwrap_or_default();
+        let arg = line.strip_suffix(b"\r");
+        Ok((arg.ok_or(Malformed::Arguments { len })?, len))
     }
 }
 
-const fn more<'b>(buf: &[u8]) -> Outcome<'b> {
-    Ok(Parsed::Incomplete {
-        need: buf.len().saturating_add(1),
-    })
+/// `buf` begins with `start`, as far as it goes.
+fn begins(buf: &[u8], start: &[u8]) -> Result<(), Stop> {
+    let mismatch = buf.iter().zip(start).position(|(b, s)| b != s);
+    mismatch.map_or(Ok(()), |at| Err(Stop::wrong_byte(at)))
 }
 
 /// A line without arguments, which the server always spells the same.
-fn whole_line<'b>(buf: &'b [u8], line: &[u8], op: ServerOp<'b>) -> Outcome<'b> {
-    let mismatch = buf.iter().zip(line).position(|(b, l)| b != l);
-    match mismatch {
-        Some(at) => Err(Malformed::UnknownOperation {
-            len: at.saturating_add(1),
-        }),
-        None if buf.len() < line.len() => Ok(Parsed::Incomplete { need: line.len() }),
-        None => Ok(Parsed::Op {
-            op,
-            len: line.len(),
-        }),
+fn whole_line<'b>(buf: &'b [u8], line: &[u8], op: ServerOp<'b>) -> Step<'b> {
+    begins(buf, line)?;
+    let len = line.len();
+    if buf.len() < len {
+        return Err(Stop::Line);
     }
+    Ok(Parsed::Op { op, len })
 }
 
 /// Subject, subscription id, reply.

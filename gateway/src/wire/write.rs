@@ -54,31 +54,27 @@ pub fn publish(out: &mut Buffer, line: &PublishLine<'_>) {
 
 /// Appends a `PUB` of the gateway itself with its payload, without reply subject and headers.
 pub fn own_publish(out: &mut Buffer, subject: &[u8], payload: &[u8]) {
-    let size = Decimal::new(payload.len());
-    let line = PublishLine {
-        subject,
-        reply: None,
-        header_size: None,
-        size: size.digits(),
-        arg_len: 0,
-    };
-    publish(out, &line);
-    put(out, &[payload, b"\r\n"]);
+    own(out, subject, None, payload);
 }
 
 /// Appends a no-responders status (503) to `subject`, with which a request fails at once.
 pub fn own_no_responders(out: &mut Buffer, subject: &[u8]) {
     const HEADERS: &[u8] = b"NATS/1.0 503\r\n\r\n";
     let size = Decimal::new(HEADERS.len());
+    own(out, subject, Some(size.digits()), HEADERS);
+}
+
+fn own(out: &mut Buffer, subject: &[u8], header_size: Option<&[u8]>, body: &[u8]) {
+    let size = Decimal::new(body.len());
     let line = PublishLine {
         subject,
         reply: None,
-        header_size: Some(size.digits()),
+        header_size,
         size: size.digits(),
         arg_len: 0,
     };
     publish(out, &line);
-    put(out, &[HEADERS, b"\r\n"]);
+    put(out, &[body, b"\r\n"]);
 }
 
 /// Appends the control line of a message as the server wrote it ([`super::Message::line`]), with `total` as the size of headers
@@ -100,19 +96,13 @@ pub fn message_with_lengths(
 ) {
     let (gap, reply) = optional(message.reply);
     let total = Decimal::new(header_len.unwrap_or_default().saturating_add(payload_len));
-    let head = [message.subject, b" ", message.sid, gap, reply, b" "];
-    match header_len.map(Decimal::new) {
-        Some(header) => {
-            out.put(b"HMSG ");
-            put(out, &head);
-            put(out, &[header.digits(), b" ", total.digits(), b"\r\n"]);
-        }
-        None => {
-            out.put(b"MSG ");
-            put(out, &head);
-            put(out, &[total.digits(), b"\r\n"]);
-        }
-    }
+    let header = header_len.map(Decimal::new);
+    let (verb, header, behind): (&[u8], &[u8], &[u8]) = match &header {
+        Some(header) => (b"HMSG ", header.digits(), b" "),
+        None => (b"MSG ", b"", b""),
+    };
+    put(out, &[verb, message.subject, b" ", message.sid, gap, reply]);
+    put(out, &[b" ", header, behind, total.digits(), b"\r\n"]);
 }
 
 /// Appends `SUB subject [queue] sid`.

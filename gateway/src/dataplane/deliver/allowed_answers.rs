@@ -20,10 +20,9 @@
 
 use crate::dataplane::replies::{Class, PublishedRequest};
 use crate::envelope::Flags;
-use crate::keyring;
 use crate::metrics::Cause;
 use crate::policy::{Answers, KeyringId};
-use crate::wire::{self, Message, header, jetstream};
+use crate::wire::{self, header, jetstream};
 
 use super::decision::{
     Decision, DecisionContext, EnvelopeSource, NO_REQUEST, OnFailure, Opening, decide_unprotected,
@@ -36,61 +35,50 @@ pub(super) const SNAPSHOT_ACK: &[u8] = b"$JS.SNAPSHOT.";
 const DIRECT: [Class; 2] = [Class::DirectGet, Class::DirectGetNoHeaders];
 
 impl DecisionContext<'_> {
-    /// Decides about an envelope on the reply subject of these requests. `covering` is the keyring of the subject itself.
-    pub(super) fn decide_sealed_answer(
-        &self,
-        asked: &PublishedRequest,
-        covering: Option<KeyringId>,
-        message: &Message<'_>,
-    ) -> Decision {
+    /// Decides about an envelope on the reply subject of these requests.
+    pub(super) fn decide_sealed_answer(&self, asked: &PublishedRequest) -> Decision {
         if asked.is_any(&DIRECT)
-            && let Some(decision) = self.decide_direct_get_answer(asked, message)
+            && let Some(decision) = self.decide_direct_get_answer(asked)
         {
             return decision;
         }
         if asked.is(Class::Protected) {
-            return self.decide_protected_answer(asked, covering, message);
+            return self.decide_protected_answer(asked);
         }
         if asked.is_any(&[Class::Unprotected, Class::Server, Class::Services]) {
-            return match covering {
-                Some(_) => self.decide_sealed(None, NO_REQUEST, message),
-                None => decide_unprotected(message),
+            return match self.covering_keyring() {
+                Some(_) => self.decide_sealed(None, NO_REQUEST),
+                None => decide_unprotected(self.message),
             };
         }
-        let from_stream = jetstream::Delivery::of(message.reply.unwrap_or_default()).is_some();
+        let from_stream = jetstream::Delivery::of(self.message.reply.unwrap_or_default()).is_some();
         if asked.is(Class::Pull) && from_stream {
-            return self.decide_sealed(None, NO_REQUEST, message);
+            return self.decide_sealed(None, NO_REQUEST);
         }
-        Decision::Withhold(covering, Cause::Answer)
+        Decision::Withhold(self.covering_keyring(), Cause::Answer)
     }
 
     /// Decides about an envelope that answers a request on a protected subject. It must be sealed under the request's keyring and
     /// bound to the request, so that nobody with another keyring, and no answer to another request, can take its place.
-    fn decide_protected_answer(
-        &self,
-        asked: &PublishedRequest,
-        covering: Option<KeyringId>,
-        message: &Message<'_>,
-    ) -> Decision {
+    fn decide_protected_answer(&self, asked: &PublishedRequest) -> Decision {
         let keyring = asked.keyring();
-        let only_acknowledged = keyring
-            .and_then(|keyring| self.rule(keyring))
-            .is_some_and(|rule| rule.answers == Answers::PubAck);
-        if only_acknowledged {
+        let rule = keyring.and_then(|keyring| self.policy.keyring(keyring));
+        if rule.is_some_and(|rule| rule.answers == Answers::PubAck) {
             return Decision::Withhold(keyring, Cause::Answer);
         }
-        let answers = keyring::flags(message.payload).has(Flags::ANSWER);
+        let answers = self.has(Flags::ANSWER);
         let requests = if answers {
             asked.requests()
         } else {
             NO_REQUEST
         };
-        let decision = self.decide_sealed(keyring, requests, message);
+        let decision = self.decide_sealed(keyring, requests);
         let Decision::Open(opening) = decision else {
             return decision;
         };
         // An ordinary publish under the keyring of the subject itself is admitted, too.
-        let other = covering.filter(|_| !answers && keyring.is_some());
+        let other = self.covering_keyring();
+        let other = other.filter(|_| !answers && keyring.is_some());
         Decision::Open(Opening {
             expected: [keyring, other],
             ..opening
@@ -98,18 +86,13 @@ impl DecisionContext<'_> {
     }
 
     /// Decides about plaintext on the reply subject of these requests.
-    pub(super) fn decide_plaintext_answer(
-        &self,
-        asked: &PublishedRequest,
-        covering: Option<KeyringId>,
-        message: &Message<'_>,
-    ) -> Decision {
-        let payload = message.payload;
+    pub(super) fn decide_plaintext_answer(&self, asked: &PublishedRequest) -> Decision {
+        let payload = self.message.payload;
         if asked.is_any(&[Class::Unprotected, Class::Server, Class::StreamSnapshot]) {
             return Decision::Pass;
         }
         if asked.is_any(&DIRECT)
-            && let Some(decision) = self.decide_direct_get_answer(asked, message)
+            && let Some(decision) = self.decide_direct_get_answer(asked)
         {
             return decision;
         }
@@ -129,17 +112,15 @@ impl DecisionContext<'_> {
         if comes {
             return Decision::Pass;
         }
-        let keyring = asked.keyring().or(covering);
+        let keyring = asked.keyring().or_else(|| self.covering_keyring());
         match keyring {
-            Some(keyring)
-                if asked.is(Class::Protected) && self.admits_plaintext_ack(keyring, message) =>
-            {
+            Some(keyring) if asked.is(Class::Protected) && self.admits_plaintext_ack(keyring) => {
                 Decision::Pass
             }
             Some(keyring) => {
-                let decision = self.decide_plaintext(keyring, message);
+                let decision = self.decide_plaintext(keyring);
                 let is_lost = matches!(decision, Decision::Withhold(_, Cause::Plaintext));
-                let may_be_api = asked.is(Class::UnknownApiPrefix) && message.reply.is_none();
+                let may_be_api = asked.is(Class::UnknownApiPrefix) && self.message.reply.is_none();
                 // The client gets an error in place of the response, nothing of its content.
                 if is_lost && may_be_api && api() {
                     Decision::UnknownApiPrefix(keyring)
@@ -152,34 +133,24 @@ impl DecisionContext<'_> {
     }
 
     /// Decides about plaintext on an inbox for which no request is known: it may be a late acknowledgement.
-    pub(super) fn decide_unrequested_plaintext(
-        &self,
-        covering: Option<KeyringId>,
-        message: &Message<'_>,
-    ) -> Decision {
-        match covering {
-            Some(keyring) if !self.admits_plaintext_ack(keyring, message) => {
-                self.decide_plaintext(keyring, message)
-            }
+    pub(super) fn decide_unrequested_plaintext(&self) -> Decision {
+        match self.covering_keyring() {
+            Some(keyring) if !self.admits_plaintext_ack(keyring) => self.decide_plaintext(keyring),
             Some(_) | None => Decision::Pass,
         }
     }
 
     /// Whether the keyring admits plaintext acknowledgements of publishes, and this is one.
-    fn admits_plaintext_ack(&self, keyring: KeyringId, message: &Message<'_>) -> bool {
-        self.rule(keyring).is_some_and(|rule| {
-            rule.answers != Answers::Sealed && jetstream::is_pub_ack(message.payload)
-        })
+    fn admits_plaintext_ack(&self, keyring: KeyringId) -> bool {
+        let rule = self.policy.keyring(keyring);
+        rule.is_some_and(|rule| rule.answers != Answers::Sealed)
+            && jetstream::is_pub_ack(self.message.payload)
     }
 
     /// Decides about the answer to a direct get by the subject in its headers. `None` without the server's headers: then it
     /// answers another request, if any.
-    fn decide_direct_get_answer(
-        &self,
-        asked: &PublishedRequest,
-        message: &Message<'_>,
-    ) -> Option<Decision> {
-        let headers = message.headers.unwrap_or_default();
+    fn decide_direct_get_answer(&self, asked: &PublishedRequest) -> Option<Decision> {
+        let headers = self.message.headers.unwrap_or_default();
         let stored = header::direct_get_headers(headers)?;
         let keyring = self.policy.route(stored.subject).covering_keyring();
         let other = asked
@@ -194,15 +165,14 @@ impl DecisionContext<'_> {
         } else {
             Decision::Pass
         };
-        if !is_envelope(message.payload) {
-            let judged = keyring.map(|keyring| self.decide_plaintext(keyring, message));
+        if !is_envelope(self.message.payload) {
+            let judged = keyring.map(|keyring| self.decide_plaintext(keyring));
             return Some(match judged {
                 Some(decision) if !matches!(decision, Decision::Accept(_)) || !bare => decision,
                 Some(_) | None => pass,
             });
         }
-        let bound = keyring::flags(message.payload).has(Flags::BOUND);
-        if keyring.is_none() && !bound {
+        if keyring.is_none() && !self.has(Flags::BOUND) {
             return Some(pass);
         }
         Some(Decision::Open(Opening {

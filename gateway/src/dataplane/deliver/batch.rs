@@ -14,9 +14,10 @@ use crate::dataplane::replies::{Class, FROM_STREAM, PublishedRequest};
 use super::allowed_answers::SNAPSHOT_ACK;
 use super::decision::{Decision, DecisionContext, EnvelopeSource, OnFailure, Opening};
 use super::flow_control::is_forged_flow_control;
+use super::jetstream_answers::{narrower_limit, narrower_size};
 use super::msg_get;
 use super::other_subjects;
-use super::path::DeliverPath;
+use super::path::{DeliverPath, Incoming};
 use super::requests::DeliveredAs;
 
 /// How a batch ended.
@@ -107,7 +108,9 @@ impl DeliverPath<'_> {
     ) -> Result<(), Stop> {
         match op {
             ServerOp::Message(message) => {
-                return self.message(snapshot, &message, out).map_err(Stop::Miss);
+                let message = &message;
+                let incoming = Incoming { snapshot, message };
+                return self.message(incoming, out).map_err(Stop::Miss);
             }
             ServerOp::Info { json } => {
                 let state = &mut *self.state.borrow_mut();
@@ -126,12 +129,8 @@ impl DeliverPath<'_> {
         Ok(())
     }
 
-    fn message(
-        &mut self,
-        snapshot: &Snapshot,
-        message: &Message<'_>,
-        out: &mut Buffer,
-    ) -> Result<(), Kid> {
+    fn message(&mut self, incoming: Incoming<'_>, out: &mut Buffer) -> Result<(), Kid> {
+        let Incoming { snapshot, message } = incoming;
         if self.is_surplus(message) {
             self.worker.meters.kept_back();
             return Ok(());
@@ -142,29 +141,25 @@ impl DeliverPath<'_> {
         self.watch.lap(BatchStage::Parse, &self.worker.shared.clock);
         match decision {
             Decision::Pass => {
-                self.pass(snapshot, message, out);
+                self.pass(incoming, out);
                 self.begin_run(snapshot, message, None);
             }
             Decision::Accept(keyring) => {
                 let meters = self.worker.meters.keyring(Some(keyring.index()));
                 meters.plaintext.add(message.payload.len());
-                self.pass(snapshot, message, out);
+                self.pass(incoming, out);
             }
-            Decision::PassWithoutHeaders => self.pass_without_headers(snapshot, message, out),
-            Decision::Open(opening) => self.open(snapshot, message, opening, out)?,
-            Decision::OpenStored => self.open_stored(snapshot, message, out)?,
-            Decision::NarrowConfig => self.narrow_config(snapshot, message, out),
-            Decision::NarrowLimits => self.narrow_limits(snapshot, message, out),
-            Decision::NarrowSize => self.narrow_size(snapshot, message, out),
-            Decision::NarrowExceeded => self.narrow_exceeded(snapshot, message, out),
-            Decision::NarrowPending => self.narrow_pending(snapshot, message, out),
-            Decision::UnknownApiPrefix(keyring) => {
-                self.unknown_api_prefix(snapshot, keyring, message, out)
-            }
-            Decision::EndBatch => self.end_batch(snapshot, message, out),
-            Decision::Withhold(keyring, cause) => {
-                self.withhold(snapshot, (keyring, cause), message, out);
-            }
+            Decision::PassWithoutHeaders => self.pass_without_headers(incoming, out),
+            Decision::Open(opening) => self.open(opening, incoming, out)?,
+            Decision::OpenStored => self.open_stored(incoming, out)?,
+            Decision::NarrowConfig => self.narrow_config(incoming, out),
+            Decision::NarrowLimits => self.narrow_limits(incoming, out),
+            Decision::NarrowSize => self.renumber(narrower_size(incoming), incoming, out),
+            Decision::NarrowExceeded => self.renumber(narrower_limit(message), incoming, out),
+            Decision::NarrowPending => self.renumber(self.narrower_pending(message), incoming, out),
+            Decision::UnknownApiPrefix(keyring) => self.unknown_api_prefix(keyring, incoming, out),
+            Decision::EndBatch => self.end_batch(incoming, out),
+            Decision::Withhold(keyring, cause) => self.withhold((keyring, cause), incoming, out),
         }
         if out.len() > before {
             self.count_batched(decision, message);
@@ -189,12 +184,14 @@ impl DeliverPath<'_> {
             return Decision::Withhold(lookup.route.keyring(), Cause::Reply);
         }
         let context = DecisionContext {
+            message,
+            lookup,
             shared: &self.worker.shared,
             policy,
             state: &self.state.borrow(),
             now: self.now,
         };
-        context.decide(lookup, message)
+        context.decide()
     }
 
     /// Counts messages of streams without an envelope: they use less of a pull's bytes than was added for them.
@@ -213,24 +210,23 @@ impl DeliverPath<'_> {
     /// Opens into `out`; on failure `out` is as it was.
     fn open(
         &mut self,
-        snapshot: &Snapshot,
-        message: &Message<'_>,
         opening: Opening,
+        incoming: Incoming<'_>,
         out: &mut Buffer,
     ) -> Result<(), Kid> {
+        let Incoming { snapshot, message } = incoming;
         let [expected, other] = opening.expected;
         if let Some(keyring) = self.denied_keyring(snapshot, expected.or(other), message.payload) {
-            self.withhold(snapshot, (Some(keyring), Cause::Identity), message, out);
+            self.withhold((Some(keyring), Cause::Identity), incoming, out);
             return Ok(());
         }
         let before = out.len();
-        match self.try_open(snapshot, message, &opening, out) {
+        match self.try_open(&opening, incoming, out) {
             Ok((opened, by)) => {
                 out.put(b"\r\n");
-                if !self.admit_opened(snapshot, opened, message) {
+                if !self.admit_opened(opened, incoming) {
                     out.wipe(before);
-                    let keyring = Some(opened.keyring);
-                    self.withhold(snapshot, (keyring, Cause::Reply), message, out);
+                    self.withhold((Some(opened.keyring), Cause::Reply), incoming, out);
                 } else if by == Tried::Own {
                     self.begin_run(snapshot, message, Some(opened.keyring));
                 }
@@ -239,10 +235,10 @@ impl DeliverPath<'_> {
                 out.truncate(before);
                 let cause = self.withhold_cause(refused)?;
                 match opening.on_failure {
-                    OnFailure::Pass => self.pass(snapshot, message, out),
+                    OnFailure::Pass => self.pass(incoming, out),
                     OnFailure::Withhold => {
                         let keyring = refused.keyring().or(expected);
-                        self.withhold(snapshot, (keyring, cause), message, out);
+                        self.withhold((keyring, cause), incoming, out);
                     }
                 }
             }
@@ -252,9 +248,8 @@ impl DeliverPath<'_> {
 
     fn try_open(
         &self,
-        snapshot: &Snapshot,
-        message: &Message<'_>,
         opening: &Opening,
+        Incoming { snapshot, message }: Incoming<'_>,
         out: &mut Buffer,
     ) -> Result<(Opened, Tried), OpenRefused> {
         let payload = message.payload;
@@ -320,13 +315,13 @@ impl DeliverPath<'_> {
     }
 
     /// Whether the client may have what was opened, for the sake of its reply subject; then it is counted.
-    fn admit_opened(&self, snapshot: &Snapshot, opened: Opened, message: &Message<'_>) -> bool {
+    fn admit_opened(&self, opened: Opened, incoming: Incoming<'_>) -> bool {
         let meters = &self.worker.meters;
         meters.lane_lookup(opened.source);
         let comes = DeliveredAs::Sealed(opened.keyring, opened.header);
-        let admitted = self.admits_request(snapshot, comes, message);
+        let admitted = self.admits_request(comes, incoming);
         if admitted {
-            let len = message.payload.len().saturating_sub(OVERHEAD);
+            let len = incoming.message.payload.len().saturating_sub(OVERHEAD);
             let keyring = Some(opened.keyring.index());
             meters.keyring(keyring).opened.add(len);
         }
@@ -344,8 +339,9 @@ impl DeliverPath<'_> {
         }
     }
 
-    pub(super) fn pass(&self, snapshot: &Snapshot, message: &Message<'_>, out: &mut Buffer) {
-        if self.worker.shared.config.relay_only || self.admit_or_withhold(snapshot, message, out) {
+    pub(super) fn pass(&self, incoming: Incoming<'_>, out: &mut Buffer) {
+        if self.worker.shared.config.relay_only || self.admit_or_withhold(incoming, out) {
+            let message = incoming.message;
             out.put(message.line);
             out.put(message.headers.unwrap_or_default());
             self.finish_pass(message, out);
@@ -353,8 +349,9 @@ impl DeliverPath<'_> {
     }
 
     /// Passes a stored message without its headers, which the gateway has asked for, and the client has not.
-    fn pass_without_headers(&self, snapshot: &Snapshot, message: &Message<'_>, out: &mut Buffer) {
-        if self.admit_or_withhold(snapshot, message, out) {
+    fn pass_without_headers(&self, incoming: Incoming<'_>, out: &mut Buffer) {
+        if self.admit_or_withhold(incoming, out) {
+            let message = incoming.message;
             write::message_with_lengths(out, message, None, message.payload.len());
             self.finish_pass(message, out);
         }
@@ -372,20 +369,14 @@ impl DeliverPath<'_> {
 
     /// Renews what is remembered of a snapshot with each chunk: they may come for hours.
     fn renew_snapshot(&self, message: &Message<'_>) {
-        if !message
-            .reply
-            .is_some_and(|reply| reply.starts_with(SNAPSHOT_ACK))
-        {
-            return;
-        }
-        let replies = &mut self.state.borrow_mut().replies;
-        let asked = replies.request_on(message.subject, self.now);
-        if asked.is_some_and(|asked| asked.is(Class::StreamSnapshot)) {
-            replies.request_published(
-                message.subject,
-                PublishedRequest::of(Class::StreamSnapshot),
-                self.now,
-            );
+        let is_chunk = |reply: &[u8]| reply.starts_with(SNAPSHOT_ACK);
+        if message.reply.is_some_and(is_chunk) {
+            let (subject, replies) = (message.subject, &mut self.state.borrow_mut().replies);
+            let asked = replies.request_on(subject, self.now);
+            if asked.is_some_and(|asked| asked.is(Class::StreamSnapshot)) {
+                let snapshot = PublishedRequest::of(Class::StreamSnapshot);
+                replies.request_published(subject, snapshot, self.now);
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use crate::dataplane::session_state::{ClientReads, SessionState};
 use crate::envelope::{EnvelopeId, Flags, Header, OVERHEAD, looks_sealed};
 use crate::keyring;
 use crate::metrics::Cause;
-use crate::policy::{Empty, KeyringId, Lookup, Policy, Role, Route, Rule};
+use crate::policy::{Empty, KeyringId, Lookup, Policy, Role, Route};
 use crate::wire::jetstream::{self, Delivery};
 use crate::wire::{Message, header};
 
@@ -80,9 +80,12 @@ pub(super) enum OnFailure {
     Withhold,
 }
 
-/// What a decision depends on besides the message.
+/// What a decision depends on.
 #[derive(Clone, Copy)]
 pub(super) struct DecisionContext<'a> {
+    pub(super) message: &'a Message<'a>,
+    /// Of its subject.
+    pub(super) lookup: Lookup,
     pub(super) shared: &'a Shared,
     pub(super) policy: &'a Policy,
     pub(super) state: &'a SessionState,
@@ -92,91 +95,91 @@ pub(super) struct DecisionContext<'a> {
 impl DecisionContext<'_> {
     /// Empty payloads pass, envelopes are opened, plaintext on a protected subject is withheld unless it may answer a request of
     /// this client. A status line proves nothing: anybody who can publish can write one.
-    pub(super) fn decide(&self, lookup: Lookup, message: &Message<'_>) -> Decision {
-        if let Some(keyring) = self.denied_keyring(lookup, message) {
+    pub(super) fn decide(&self) -> Decision {
+        if let Some(keyring) = self.denied_keyring() {
             return Decision::Withhold(Some(keyring), Cause::Identity);
         }
-        if self.elicits_plaintext(lookup, message) {
-            return Decision::Withhold(lookup.route.keyring(), Cause::Reply);
+        if self.elicits_plaintext() {
+            return Decision::Withhold(self.lookup.route.keyring(), Cause::Reply);
         }
-        if let Some(decision) = self.decide_unmatched_delivery(lookup, message) {
+        if let Some(decision) = self.decide_unmatched_delivery() {
             return decision;
         }
-        if message.payload.is_empty() {
-            return self.decide_empty(lookup, message);
+        if self.message.payload.is_empty() {
+            return self.decide_empty();
         }
-        match lookup.route {
+        match self.lookup.route {
             // Requests do not name such subjects for their answers.
             Route::Keyring(keyring)
-                if lookup.explicit_user_keyring().is_some() && is_envelope(message.payload) =>
+                if self.lookup.explicit_user_keyring().is_some()
+                    && is_envelope(self.message.payload) =>
             {
-                self.decide_sealed(Some(keyring), NO_REQUEST, message)
+                self.decide_sealed(Some(keyring), NO_REQUEST)
             }
-            Route::Pass if lookup.role != Role::User => decide_unprotected(message),
-            Route::Pass | Route::Keyring(_) | Route::Reply(_) => {
-                self.decide_on_reply_subject(lookup.route, message)
-            }
+            Route::Pass if self.lookup.role != Role::User => decide_unprotected(self.message),
+            Route::Pass | Route::Keyring(_) | Route::Reply(_) => self.decide_on_reply_subject(),
         }
     }
 
     /// Decides on a subject that a request of the client may have named as its reply subject.
-    fn decide_on_reply_subject(&self, route: Route, message: &Message<'_>) -> Decision {
-        let sealed = is_envelope(message.payload);
+    fn decide_on_reply_subject(&self) -> Decision {
         if !self.policy.protects_anything() {
             return Decision::Pass;
         }
-        let replies = &self.state.replies;
+        let (route, replies) = (self.lookup.route, &self.state.replies);
         // A push consumer of the client's sends statuses to its deliver subject, as a pull does to its reply subject.
-        let pushes = || route != Route::Pass && replies.is_pushed_to(message.subject, self.now);
-        let asked = self
-            .request_on(message)
-            .or_else(|| pushes().then_some(&PUSHED));
+        let pushes =
+            || route != Route::Pass && replies.is_pushed_to(self.message.subject, self.now);
+        let asked = self.request_on().or_else(|| pushes().then_some(&PUSHED));
+        let sealed = is_envelope(self.message.payload);
         match (asked, route) {
-            (Some(asked), _) if sealed => {
-                self.decide_sealed_answer(asked, route.covering_keyring(), message)
-            }
-            (Some(asked), _) => {
-                self.decide_plaintext_answer(asked, route.covering_keyring(), message)
-            }
+            (Some(asked), _) if sealed => self.decide_sealed_answer(asked),
+            (Some(asked), _) => self.decide_plaintext_answer(asked),
             (None, Route::Keyring(keyring)) if sealed => {
-                self.decide_sealed(Some(keyring), NO_REQUEST, message)
+                self.decide_sealed(Some(keyring), NO_REQUEST)
             }
-            (None, Route::Keyring(keyring)) => self.decide_plaintext(keyring, message),
-            (None, Route::Reply(covering)) if sealed => self.decide_unrequested(covering, message),
-            (None, Route::Reply(covering)) => self.decide_unrequested_plaintext(covering, message),
-            (None, Route::Pass) => decide_unprotected(message),
+            (None, Route::Keyring(keyring)) => self.decide_plaintext(keyring),
+            (None, Route::Reply(covering)) if sealed => {
+                // For which no request is known. Bound to the inbox, it was sealed for its reader; bound to a keyring alone, it may be
+                // any message that was replayed there.
+                let keyring = covering.filter(|_| !self.has(Flags::BOUND));
+                self.decide_sealed(keyring, NO_REQUEST)
+            }
+            (None, Route::Reply(_)) => self.decide_unrequested_plaintext(),
+            (None, Route::Pass) => decide_unprotected(self.message),
         }
     }
 
     /// The keyring of the subject, or of a stored message in the content, if the client may not receive its messages, whatever it
     /// has asked for. Statuses are the server's own.
-    fn denied_keyring(&self, lookup: Lookup, message: &Message<'_>) -> Option<KeyringId> {
+    fn denied_keyring(&self) -> Option<KeyringId> {
         if !self.state.identity.deliver_denied.any() {
             return None;
         }
-        let headers = message.headers.unwrap_or_default();
-        if message.payload.is_empty() && header::has_status(headers) {
+        let headers = self.message.headers.unwrap_or_default();
+        if self.message.payload.is_empty() && header::has_status(headers) {
             return None;
         }
-        let own = lookup.route.keyring();
+        let own = self.lookup.route.keyring();
         let own = own.filter(|keyring| self.state.identity.deliver_denied.has(*keyring));
-        own.or_else(|| self.denied_content(headers, message))
+        own.or_else(|| self.denied_content(headers))
     }
 
     /// The keyring of a stored message in headers or payload that the client may not receive.
-    fn denied_content(&self, headers: &[u8], message: &Message<'_>) -> Option<KeyringId> {
+    fn denied_content(&self, headers: &[u8]) -> Option<KeyringId> {
         let (policy, deliver_denied) = (self.policy, &self.state.identity.deliver_denied);
         let leak_check = LeakCheck {
             policy,
             deliver_denied,
         };
-        let payload = message.payload;
+        let payload = self.message.payload;
         // To a client without headers nothing says which subject a stored message has.
-        let is_bare = self.state.client_reads == ClientReads::Payloads && message.headers.is_none();
+        let is_bare =
+            self.state.client_reads == ClientReads::Payloads && self.message.headers.is_none();
         if is_bare && !payload.is_empty() && !is_envelope(payload) {
             return deliver_denied.first();
         }
-        let asked = self.request_on(message);
+        let asked = self.request_on();
         // The payload is checked when it is opened: the answer becomes an error there.
         if asked.is_some_and(|asked| asked.is_only(Class::MsgGet)) {
             return leak_check.find_in_headers(headers);
@@ -187,19 +190,17 @@ impl DecisionContext<'_> {
     /// Whether the answer would be published on a system subject, where nothing is sealed. Anybody on the bus can replay a sealed
     /// request, or send an empty one, with such a reply subject. Honest messages have one for two purposes only:
     /// acknowledgements, which the server lets no client name, and flow control.
-    fn elicits_plaintext(&self, lookup: Lookup, message: &Message<'_>) -> bool {
+    fn elicits_plaintext(&self) -> bool {
         let clear = |reply: &[u8]| !reply.starts_with(FROM_STREAM) && self.policy.is_system(reply);
-        let Some(reply) = message.reply.filter(|reply| clear(reply)) else {
+        let Some(reply) = self.message.reply.filter(|reply| clear(reply)) else {
             return false;
         };
-        if !message.payload.is_empty() {
-            return is_envelope(message.payload);
+        if !self.message.payload.is_empty() {
+            return is_envelope(self.message.payload);
         }
-        let status = message.headers.is_some_and(header::has_status);
-        let strict = lookup
-            .route
-            .keyring()
-            .is_some_and(|keyring| !self.shared.accepts_plaintext(self.policy, keyring));
+        let status = self.message.headers.is_some_and(header::has_status);
+        let keyring = self.lookup.route.keyring();
+        let strict = keyring.is_some_and(|keyring| self.is_strict(keyring));
         strict && !(status && reply.starts_with(FLOW_CONTROL))
     }
 
@@ -207,28 +208,31 @@ impl DecisionContext<'_> {
     /// client did not ask for that. Anybody who may create consumers or pull can direct stored messages of their own to a
     /// subscription on which the client awaits an answer, another stream's messages, or those of a protected subject. Many
     /// clients ignore the subject there.
-    fn decide_unmatched_delivery(&self, lookup: Lookup, message: &Message<'_>) -> Option<Decision> {
-        let reply = message
-            .reply
-            .filter(|reply| reply.starts_with(FROM_STREAM))?;
+    fn decide_unmatched_delivery(&self) -> Option<Decision> {
+        let Message {
+            subject,
+            sid,
+            reply,
+            payload,
+            ..
+        } = *self.message;
+        let reply = reply.filter(|reply| reply.starts_with(FROM_STREAM))?;
         if !self.policy.protects_anything() {
             return None;
         }
         let delivery = Delivery::of(reply);
         let stream = delivery.map_or(&b""[..], |delivery| delivery.stream);
         let replies = &self.state.replies;
-        let on = replies.unmatched_delivery(message.sid, (stream, message.subject), self.now)?;
-        let covered = lookup.route.covering_keyring().is_some();
-        let unprotected = !covered && !is_bound(message.payload);
+        let on = replies.unmatched_delivery(sid, (stream, subject), self.now)?;
         if let Some(keyring) = on.keyring
-            && unprotected
-            && !self.shared.accepts_plaintext(self.policy, keyring)
+            && self.covering_keyring().is_none()
+            && !self.has(Flags::BOUND)
+            && self.is_strict(keyring)
         {
-            let seals_empty = |rule: &Rule| rule.empty == Empty::Seal;
-            if !message.payload.is_empty() {
+            if !payload.is_empty() {
                 return Some(Decision::Withhold(Some(keyring), Cause::Plaintext));
             }
-            if self.rule(keyring).is_some_and(seals_empty) {
+            if self.seals_empty(keyring) {
                 return Some(Decision::Withhold(Some(keyring), Cause::Empty));
             }
         }
@@ -236,12 +240,12 @@ impl DecisionContext<'_> {
             asked.is(Class::Protected) && !asked.is_any(&[Class::Pull, Class::Unprotected])
         });
         let unasked = awaits_answer || !on.is_expected;
-        unasked.then(|| Decision::Withhold(lookup.route.keyring(), Cause::Answer))
+        unasked.then(|| Decision::Withhold(self.lookup.route.keyring(), Cause::Answer))
     }
 
-    fn decide_empty(&self, lookup: Lookup, message: &Message<'_>) -> Decision {
-        let headers = message.headers.unwrap_or_default();
-        let asked = || self.request_on(message);
+    fn decide_empty(&self) -> Decision {
+        let headers = self.message.headers.unwrap_or_default();
+        let asked = || self.request_on();
         if !header::has_status(headers) && asked().is_some_and(wants_no_headers) {
             return Decision::PassWithoutHeaders;
         }
@@ -249,26 +253,26 @@ impl DecisionContext<'_> {
             let is_pull = |asked: &PublishedRequest| asked.is(Class::Pull);
             self.policy.protects_anything() && asked().is_some_and(is_pull)
         };
-        if headers::pending(message).is_some() && pulled() {
+        if headers::pending(self.message).is_some() && pulled() {
             return Decision::NarrowPending;
         }
         if jetstream::exceeded(headers, OVERHEAD).is_some() && pulled() {
             return Decision::NarrowExceeded;
         }
-        let ends = self.state.replies.ends_batch(message.subject, self.now);
+        let ends = self
+            .state
+            .replies
+            .ends_batch(self.message.subject, self.now);
         if ends && header::has_status(headers) && header::direct_get_headers(headers).is_none() {
             return Decision::EndBatch;
         }
-        let Route::Keyring(keyring) = lookup.route else {
+        let Route::Keyring(keyring) = self.lookup.route else {
             return Decision::Pass;
         };
-        if headers::stored_size(message).is_some() {
+        if headers::stored_size(self.message).is_some() {
             return Decision::NarrowSize;
         }
-        let strict = self
-            .rule(keyring)
-            .is_some_and(|rule| rule.empty == Empty::Seal)
-            && !self.shared.accepts_plaintext(self.policy, keyring);
+        let strict = self.seals_empty(keyring) && self.is_strict(keyring);
         if strict && !headers::has_meaning(headers) && asked().is_none() {
             return Decision::Withhold(Some(keyring), Cause::Empty);
         }
@@ -276,14 +280,14 @@ impl DecisionContext<'_> {
     }
 
     /// Decides about plaintext on a subject of this keyring that answers no request.
-    pub(super) fn decide_plaintext(&self, keyring: KeyringId, message: &Message<'_>) -> Decision {
-        if self.shared.accepts_plaintext(self.policy, keyring) {
-            if self.state.identity.deliver_denied.has(keyring) {
-                return Decision::Withhold(Some(keyring), Cause::Identity);
-            }
-            return Decision::Accept(keyring);
+    pub(super) fn decide_plaintext(&self, keyring: KeyringId) -> Decision {
+        if self.is_strict(keyring) {
+            Decision::Withhold(Some(keyring), cause_of(self.message.payload))
+        } else if self.state.identity.deliver_denied.has(keyring) {
+            Decision::Withhold(Some(keyring), Cause::Identity)
+        } else {
+            Decision::Accept(keyring)
         }
-        Decision::Withhold(Some(keyring), cause_of(message.payload))
     }
 
     /// Decides about an envelope on a subject of this keyring, or of any. One that answers a request opens for the requester
@@ -292,9 +296,8 @@ impl DecisionContext<'_> {
         &self,
         keyring: Option<KeyringId>,
         requests: [Option<EnvelopeId>; 2],
-        message: &Message<'_>,
     ) -> Decision {
-        if requests == NO_REQUEST && keyring::flags(message.payload).has(Flags::ANSWER) {
+        if requests == NO_REQUEST && self.has(Flags::ANSWER) {
             return Decision::Withhold(keyring, Cause::Answer);
         }
         Decision::Open(Opening {
@@ -305,19 +308,30 @@ impl DecisionContext<'_> {
         })
     }
 
-    /// Decides about an envelope on an inbox for which no request is known. Bound to the inbox, it was sealed for its reader;
-    /// bound to a keyring alone, it may be any message that was replayed there.
-    fn decide_unrequested(&self, covering: Option<KeyringId>, message: &Message<'_>) -> Decision {
-        let bound = keyring::flags(message.payload).has(Flags::BOUND);
-        self.decide_sealed(covering.filter(|_| !bound), NO_REQUEST, message)
+    /// The keyring whose patterns cover the subject.
+    pub(super) const fn covering_keyring(&self) -> Option<KeyringId> {
+        self.lookup.route.covering_keyring()
     }
 
-    pub(super) fn request_on(&self, message: &Message<'_>) -> Option<&PublishedRequest> {
-        self.state.replies.request_on(message.subject, self.now)
+    /// Whether the payload is an envelope with this flag.
+    pub(super) fn has(&self, flag: Flags) -> bool {
+        keyring::flags(self.message.payload).has(flag)
     }
 
-    pub(super) fn rule(&self, keyring: KeyringId) -> Option<&Rule> {
-        self.policy.keyring(keyring)
+    /// Whether plaintext on the keyring's subjects is withheld.
+    fn is_strict(&self, keyring: KeyringId) -> bool {
+        !self.shared.accepts_plaintext(self.policy, keyring)
+    }
+
+    fn seals_empty(&self, keyring: KeyringId) -> bool {
+        let rule = self.policy.keyring(keyring);
+        rule.is_some_and(|rule| rule.empty == Empty::Seal)
+    }
+
+    pub(super) fn request_on(&self) -> Option<&PublishedRequest> {
+        self.state
+            .replies
+            .request_on(self.message.subject, self.now)
     }
 }
 
@@ -330,7 +344,7 @@ pub(super) fn wants_no_headers(asked: &PublishedRequest) -> bool {
 /// Decides on an unprotected subject: an envelope that is bound to its subject is opened if that is possible; all else passes,
 /// also what only begins like an envelope, as one random payload in 65,536 does.
 pub(super) fn decide_unprotected(message: &Message<'_>) -> Decision {
-    if is_bound(message.payload) {
+    if keyring::flags(message.payload).has(Flags::BOUND) {
         Decision::Open(Opening {
             expected: [None; 2],
             requests: NO_REQUEST,
@@ -340,10 +354,6 @@ pub(super) fn decide_unprotected(message: &Message<'_>) -> Decision {
     } else {
         Decision::Pass
     }
-}
-
-fn is_bound(payload: &[u8]) -> bool {
-    keyring::flags(payload).has(Flags::BOUND)
 }
 
 pub(super) fn is_envelope(payload: &[u8]) -> bool {

@@ -3,10 +3,9 @@
 use crate::dataplane::headers;
 use crate::dataplane::replies::PublishedRequest;
 use crate::envelope::{Kid, OVERHEAD};
-use crate::keyring::Snapshot;
 use crate::metrics::{Cause, Direction};
 use crate::policy::KeyringId;
-use crate::wire::header::{self, DirectGetHeaders, Edit, HeaderNumber};
+use crate::wire::header::{self, DirectGetHeaders, HeaderNumber};
 use crate::wire::jetstream::{Delivery, StoredFrom};
 use crate::wire::write::Decimal;
 use crate::wire::{Buffer, Message, jetstream, write};
@@ -14,35 +13,33 @@ use crate::wire::{Buffer, Message, jetstream, write};
 use super::decision::Decision;
 use super::leak_check::LeakCheck;
 use super::msg_get::{self, MsgGetOutcome, MsgGetRules};
-use super::path::DeliverPath;
+use super::path::{DeliverPath, Incoming};
 
 /// What a client gets in place of an answer of JetStream's API under a prefix that the configuration does not name. The code is
 /// that of nats-server's `JSStreamGeneralErrorF`.
 const UNKNOWN_API_PREFIX: &[u8] = br#"{"type":"io.nats.jetstream.api.v1.error_response","error":{"code":500,"err_code":10051,"description":"keyway: this prefix of JetStream's API is not known here, so that the request was sealed: name it in jetstream.api-prefixes, and reload"}}"#;
 
+/// A number in a message's headers, and what it becomes.
+type Renumbered<'m> = (HeaderNumber<'m>, u64);
+
 impl DeliverPath<'_> {
     /// Replaces an API response to a request under an unknown prefix by an error.
     pub(super) fn unknown_api_prefix(
         &self,
-        snapshot: &Snapshot,
         keyring: KeyringId,
-        message: &Message<'_>,
+        incoming: Incoming<'_>,
         out: &mut Buffer,
     ) {
-        self.tell_withheld(snapshot, (Some(keyring), Cause::ApiPrefix), message);
-        write::message_with_lengths(out, message, None, UNKNOWN_API_PREFIX.len());
+        self.tell_withheld((Some(keyring), Cause::ApiPrefix), incoming);
+        write::message_with_lengths(out, incoming.message, None, UNKNOWN_API_PREFIX.len());
         out.put(UNKNOWN_API_PREFIX);
         out.put(b"\r\n");
     }
 
     /// Opens the stored message in an answer to `STREAM.MSG.GET`. One that is withheld becomes an error, so that the request
     /// fails at once.
-    pub(super) fn open_stored(
-        &self,
-        snapshot: &Snapshot,
-        message: &Message<'_>,
-        out: &mut Buffer,
-    ) -> Result<(), Kid> {
+    pub(super) fn open_stored(&self, incoming: Incoming<'_>, out: &mut Buffer) -> Result<(), Kid> {
+        let Incoming { snapshot, message } = incoming;
         let shared = &self.worker.shared;
         let state = self.state.borrow();
         let rules = MsgGetRules {
@@ -77,7 +74,7 @@ impl DeliverPath<'_> {
         };
         match found {
             MsgGetOutcome::Plain => {
-                self.pass(snapshot, message, out);
+                self.pass(incoming, out);
                 return Ok(());
             }
             MsgGetOutcome::Opened(keyring, len) => {
@@ -85,7 +82,7 @@ impl DeliverPath<'_> {
                 meters.opened.add(len);
             }
             MsgGetOutcome::Withheld(keyring, cause) => {
-                self.tell_withheld(snapshot, (keyring, cause), message);
+                self.tell_withheld((keyring, cause), incoming);
             }
         }
         replace(message, answer.filled(), out);
@@ -93,70 +90,28 @@ impl DeliverPath<'_> {
     }
 
     /// Reduces `max_msg_size` in the configuration of streams to what clients wrote: the server has it with the overhead.
-    pub(super) fn narrow_config(
-        &self,
-        snapshot: &Snapshot,
-        message: &Message<'_>,
-        out: &mut Buffer,
-    ) {
-        let policy = snapshot.policy();
+    pub(super) fn narrow_config(&self, incoming: Incoming<'_>, out: &mut Buffer) {
+        let policy = incoming.snapshot.policy();
         let sealed = |what: StoredFrom<'_>| headers::holds_sealed(policy, what);
         let narrow = |answer: &mut Buffer| {
-            jetstream::narrow_max_msg_size(message.payload, OVERHEAD, sealed, answer)
+            jetstream::narrow_max_msg_size(incoming.message.payload, OVERHEAD, sealed, answer)
         };
-        self.rewrite(snapshot, narrow, message, out);
+        self.rewrite(narrow, incoming, out);
     }
 
     /// The configuration of consumers: what agents wrote.
-    pub(super) fn narrow_limits(
-        &self,
-        snapshot: &Snapshot,
-        message: &Message<'_>,
-        out: &mut Buffer,
-    ) {
-        let narrow =
-            |answer: &mut Buffer| jetstream::narrow_limits(message.payload, OVERHEAD, answer);
-        self.rewrite(snapshot, narrow, message, out);
-    }
-
-    /// The status of a pull that asks for more than its consumer allows.
-    pub(super) fn narrow_exceeded(
-        &self,
-        snapshot: &Snapshot,
-        message: &Message<'_>,
-        out: &mut Buffer,
-    ) {
-        let headers = message.headers.unwrap_or_default();
-        let narrow = jetstream::exceeded(headers, OVERHEAD)
-            .and_then(|(number, limit)| Some((number, Decimal::new(usize::try_from(limit).ok()?))));
-        self.renumber(snapshot, narrow, message, out);
-    }
-
-    /// A delivery of headers alone: `Nats-Msg-Size` is the envelope's, unless it was stored before there were keys.
-    pub(super) fn narrow_size(&self, snapshot: &Snapshot, message: &Message<'_>, out: &mut Buffer) {
-        let delivery = message.reply.and_then(Delivery::of);
-        let is_old = delivery.is_some_and(|delivery| snapshot.is_older_than_keys(delivery.time));
-        let size = headers::stored_size(message).filter(|_| !is_old);
-        let narrow = size.and_then(|size| {
-            let narrow = jetstream::narrow_msg_size(size.digits, OVERHEAD)?;
-            Some((size, narrow))
-        });
-        self.renumber(snapshot, narrow, message, out);
+    pub(super) fn narrow_limits(&self, incoming: Incoming<'_>, out: &mut Buffer) {
+        let json = incoming.message.payload;
+        let narrow = |answer: &mut Buffer| jetstream::narrow_limits(json, OVERHEAD, answer);
+        self.rewrite(narrow, incoming, out);
     }
 
     /// Reduces `Nats-Pending-Bytes` in the status of a pull, which was widened for envelopes.
-    pub(super) fn narrow_pending(
-        &self,
-        snapshot: &Snapshot,
-        message: &Message<'_>,
-        out: &mut Buffer,
-    ) {
-        let narrow = headers::pending(message).and_then(|(pending, bytes)| {
-            let replies = &mut self.state.borrow_mut().replies;
-            let left = replies.pull_bytes_left(message.subject, pending)?;
-            Some((bytes, Decimal::new(usize::try_from(left).ok()?)))
-        });
-        self.renumber(snapshot, narrow, message, out);
+    pub(super) fn narrower_pending<'m>(&self, message: &Message<'m>) -> Option<Renumbered<'m>> {
+        let (pending, bytes) = headers::pending(message)?;
+        let replies = &mut self.state.borrow_mut().replies;
+        let left = replies.pull_bytes_left(message.subject, pending)?;
+        Some((bytes, left))
     }
 
     /// Whether a direct get of plaintext would have ended before this message.
@@ -199,7 +154,8 @@ impl DeliverPath<'_> {
     }
 
     /// Writes the status that ends a direct get, with the numbers of the last message that the client got.
-    pub(super) fn end_batch(&self, snapshot: &Snapshot, message: &Message<'_>, out: &mut Buffer) {
+    pub(super) fn end_batch(&self, incoming: Incoming<'_>, out: &mut Buffer) {
+        let message = incoming.message;
         let headers = message.headers.unwrap_or_default();
         let last = header::number(headers, b"Nats-Last-Sequence");
         let last = last.and_then(|number| number.value());
@@ -207,9 +163,9 @@ impl DeliverPath<'_> {
         let ended = state.replies.batch_ended(message.subject, last);
         drop(state);
         let Some(end) = ended.filter(|_| header::status(headers) == Some(b"204")) else {
-            return self.pass(snapshot, message, out);
+            return self.pass(incoming, out);
         };
-        if !self.admit_or_withhold(snapshot, message, out) {
+        if !self.admit_or_withhold(incoming, out) {
             return;
         }
         let mut told = Buffer::new();
@@ -220,8 +176,7 @@ impl DeliverPath<'_> {
         ] {
             let number = Decimal::new(usize::try_from(number).unwrap_or_default());
             let mut edited = Buffer::new();
-            let edit = Edit::Replace(number.digits());
-            header::edit(told.filled(), name, edit, &mut edited);
+            header::replace(told.filled(), name, number.digits(), &mut edited);
             told = edited;
         }
         write::message_with_lengths(out, message, Some(told.len()), 0);
@@ -233,40 +188,53 @@ impl DeliverPath<'_> {
     /// Writes what `rewrite` makes of the payload; if it returns `false`, the message as it is.
     fn rewrite(
         &self,
-        snapshot: &Snapshot,
         rewrite: impl FnOnce(&mut Buffer) -> bool,
-        message: &Message<'_>,
+        incoming: Incoming<'_>,
         out: &mut Buffer,
     ) {
         let mut answer = Buffer::new();
         if rewrite(&mut answer) {
-            replace(message, answer.filled(), out);
+            replace(incoming.message, answer.filled(), out);
         } else {
-            self.pass(snapshot, message, out);
+            self.pass(incoming, out);
         }
     }
 
     /// Writes an empty message with a number in its headers replaced; without one, as it is.
-    fn renumber(
+    pub(super) fn renumber(
         &self,
-        snapshot: &Snapshot,
-        narrow: Option<(HeaderNumber<'_>, Decimal)>,
-        message: &Message<'_>,
+        narrow: Option<Renumbered<'_>>,
+        incoming: Incoming<'_>,
         out: &mut Buffer,
     ) {
         let Some((number, other)) = narrow else {
-            return self.pass(snapshot, message, out);
+            return self.pass(incoming, out);
         };
         // Anybody can write the header: a request that has it must not be answered in plaintext.
-        if !self.admit_or_withhold(snapshot, message, out) {
+        if !self.admit_or_withhold(incoming, out) {
             return;
         }
+        let other = Decimal::new(usize::try_from(other).unwrap_or_default());
         let len = number.len_with(other.digits());
-        write::message_with_lengths(out, message, Some(len), 0);
+        write::message_with_lengths(out, incoming.message, Some(len), 0);
         number.replace(other.digits(), out);
         out.put(b"\r\n");
         self.worker.meters.passed(Direction::Deliver).add(0);
     }
+}
+
+/// The status of a pull that asks for more than its consumer allows.
+pub(super) fn narrower_limit<'m>(message: &Message<'m>) -> Option<Renumbered<'m>> {
+    jetstream::exceeded(message.headers.unwrap_or_default(), OVERHEAD)
+}
+
+/// A delivery of headers alone: `Nats-Msg-Size` is the envelope's, unless it was stored before there were keys.
+pub(super) fn narrower_size<'m>(incoming: Incoming<'m>) -> Option<Renumbered<'m>> {
+    let Incoming { snapshot, message } = incoming;
+    let delivery = message.reply.and_then(Delivery::of);
+    let is_old = delivery.is_some_and(|delivery| snapshot.is_older_than_keys(delivery.time));
+    let size = headers::stored_size(message).filter(|_| !is_old)?;
+    Some((size, jetstream::narrow_msg_size(size.digits, OVERHEAD)?))
 }
 
 fn replace(message: &Message<'_>, payload: &[u8], out: &mut Buffer) {
@@ -286,7 +254,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::dataplane::{Config, Endpoints, Shared, Worker};
-    use crate::keyring::{Keys, WorkerId};
+    use crate::keyring::{Keys, Snapshot, WorkerId};
     use crate::policy::{Policy, Rule};
 
     /// When the first key was generated.

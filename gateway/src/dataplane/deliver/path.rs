@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::time::Instant;
 
 use crate::envelope::Kid;
+use crate::keyring::Snapshot;
 use crate::metrics::{BatchStage, Cause, Direction, Stopwatch};
-use crate::wire::{Limits, ServerParser};
+use crate::wire::{Limits, Message, ServerParser};
 
 use crate::dataplane::context::Worker;
 use crate::dataplane::fast_path::FastPath;
@@ -26,6 +27,13 @@ pub struct DeliverPath<'s> {
     pub(super) misses: Misses,
     pub(super) watch: Stopwatch,
     pub(super) now: Instant,
+}
+
+/// A message in hand, and the snapshot of its batch.
+#[derive(Clone, Copy)]
+pub(super) struct Incoming<'m> {
+    pub(super) snapshot: &'m Snapshot,
+    pub(super) message: &'m Message<'m>,
 }
 
 impl<'s> DeliverPath<'s> {

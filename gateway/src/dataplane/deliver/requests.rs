@@ -8,12 +8,11 @@
 use crate::dataplane::headers;
 use crate::dataplane::replies::{self, DeliveredRequest, ReplySubjectInUse};
 use crate::envelope::{Flags, Header};
-use crate::keyring::Snapshot;
 use crate::metrics::Cause;
 use crate::policy::KeyringId;
-use crate::wire::{Buffer, Message};
+use crate::wire::Buffer;
 
-use super::path::DeliverPath;
+use super::path::{DeliverPath, Incoming};
 
 /// How a message was delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,12 +28,8 @@ pub(super) enum DeliveredAs {
 
 impl DeliverPath<'_> {
     /// Whether the client may have a plaintext or empty message; if not, it is withheld here.
-    pub(super) fn admit_or_withhold(
-        &self,
-        snapshot: &Snapshot,
-        message: &Message<'_>,
-        out: &mut Buffer,
-    ) -> bool {
+    pub(super) fn admit_or_withhold(&self, incoming: Incoming<'_>, out: &mut Buffer) -> bool {
+        let Incoming { snapshot, message } = incoming;
         if message.reply.is_none() && message.headers.is_none() {
             return true;
         }
@@ -49,21 +44,17 @@ impl DeliverPath<'_> {
             }
             other => DeliveredAs::Plain(other.filter(accepts)),
         };
-        let admitted = self.admits_request(snapshot, comes, message);
+        let admitted = self.admits_request(comes, incoming);
         if !admitted {
-            self.withhold(snapshot, (keyring, Cause::Reply), message, out);
+            self.withhold((keyring, Cause::Reply), incoming, out);
         }
         admitted
     }
 
     /// Whether the client may have a message with this reply subject. If so, the request is remembered: its answer is sealed
     /// under the request's keyring and bound to it, or published in plaintext as the request was.
-    pub(super) fn admits_request(
-        &self,
-        snapshot: &Snapshot,
-        comes: DeliveredAs,
-        message: &Message<'_>,
-    ) -> bool {
+    pub(super) fn admits_request(&self, comes: DeliveredAs, incoming: Incoming<'_>) -> bool {
+        let Incoming { snapshot, message } = incoming;
         let policy = snapshot.policy();
         let mut state = self.state.borrow_mut();
         let replies = &mut state.replies;

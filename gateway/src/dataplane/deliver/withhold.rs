@@ -4,9 +4,9 @@ use crate::dataplane::refusal_log::RefusedMessage;
 use crate::keyring::{self, Snapshot};
 use crate::metrics::{Cause, Direction};
 use crate::policy::KeyringId;
-use crate::wire::{Buffer, Message};
+use crate::wire::Buffer;
 
-use super::path::DeliverPath;
+use super::path::{DeliverPath, Incoming};
 use super::requests::DeliveredAs;
 use super::undecryptable::{self, Disposition};
 
@@ -31,12 +31,12 @@ impl DeliverPath<'_> {
 
     pub(super) fn withhold(
         &self,
-        snapshot: &Snapshot,
         (keyring, cause): (Option<KeyringId>, Cause),
-        message: &Message<'_>,
+        incoming: Incoming<'_>,
         out: &mut Buffer,
     ) {
-        self.tell_withheld(snapshot, (keyring, cause), message);
+        let Incoming { snapshot, message } = incoming;
+        self.tell_withheld((keyring, cause), incoming);
         let policy = snapshot.policy();
         let keyring = keyring.or_else(|| self.routes.route().covering_keyring());
         let Some(rule) = keyring.and_then(|id| policy.keyring(id)) else {
@@ -54,7 +54,7 @@ impl DeliverPath<'_> {
                 drop(state);
                 let comes = keyring.map_or(DeliveredAs::Plain(None), DeliveredAs::Empty);
                 // The substitute would have the same reply subject, for which the message is withheld.
-                if cause != Cause::Reply && self.admits_request(snapshot, comes, message) {
+                if cause != Cause::Reply && self.admits_request(comes, incoming) {
                     undecryptable::substitute(message, cause, client, out);
                 }
             }
@@ -67,9 +67,8 @@ impl DeliverPath<'_> {
 
     pub(super) fn tell_withheld(
         &self,
-        snapshot: &Snapshot,
         (keyring, cause): (Option<KeyringId>, Cause),
-        message: &Message<'_>,
+        Incoming { snapshot, message }: Incoming<'_>,
     ) {
         let meters = self.worker.meters.keyring(keyring.map(KeyringId::index));
         meters.withheld(cause, message.payload.len());

@@ -4,7 +4,7 @@ use super::Identity;
 use crate::clock::Clock;
 use crate::dataplane::Credential;
 use crate::wire::Buffer;
-use crate::wire::connect::{Connect, Edits};
+use crate::wire::connect::Connect;
 
 /// Without a signature over the nonce and without a password, no CONNECT proves a name.
 ///
@@ -13,7 +13,7 @@ use crate::wire::connect::{Connect, Edits};
 pub fn nothing_proves_itself(data: &[u8]) {
     let (nonce, json) = data.split_at_checked(8).unwrap_or((data, b"{}"));
     let mut options = Connect::default();
-    let Ok(credentials) = options.apply(json, &Edits::default(), &mut Buffer::new()) else {
+    let Ok(credentials) = options.apply(json, None, &mut Buffer::new()) else {
         return;
     };
     let mut identity = Identity::default();

@@ -100,7 +100,7 @@ impl Identity {
 
     /// Reads an INFO of the server.
     pub(super) fn read_info(&mut self, said: &Info<'_>) {
-        self.server.auth_required = said.auth_required();
+        self.server.auth_required = said.auth_required;
         if let Some(nonce) = said.nonce {
             nonce.clone_into(&mut self.server.nonce);
         }

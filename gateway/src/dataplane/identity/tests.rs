@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use super::*;
 use crate::policy::{AllowedClient, Clients};
 use crate::wire::Buffer;
-use crate::wire::connect::{Connect, Edits};
+use crate::wire::connect::Connect;
 
 const NONCE: &str = "SvNsb2xwPq4";
 
@@ -49,7 +49,7 @@ fn connected(json: &str, server: Server) -> Identity {
 /// The client sends a CONNECT.
 fn say(identity: &mut Identity, json: &str, verified: &[Credential], clock: &Clock) {
     let mut options = Connect::default();
-    let taken = options.apply(json.as_bytes(), &Edits::default(), &mut Buffer::new());
+    let taken = options.apply(json.as_bytes(), None, &mut Buffer::new());
     identity.read_connect(&taken.unwrap(), verified, clock);
 }
 

@@ -69,30 +69,17 @@ impl PublishPath<'_> {
             self.fast_path.end();
             match self.parser.next(rest) {
                 Ok(Parsed::Incomplete { need }) if self.must_await_acceptance(rest, need) => {
-                    self.state
-                        .borrow_mut()
-                        .injected_errors
-                        .ping_for_acceptance(output);
-                    break PublishBatch::Unaccepted;
+                    break self.await_acceptance(output);
                 }
                 Ok(Parsed::Incomplete { need }) => break PublishBatch::More(need),
                 Ok(Parsed::Op { op, len }) => match self.forward(&snapshot, op, output) {
                     Ok(()) => taken = taken.saturating_add(len),
                     Err(Stop::CannotSeal(keyring)) => break PublishBatch::CannotSeal(keyring),
-                    Err(Stop::Unaccepted) => {
-                        self.state
-                            .borrow_mut()
-                            .injected_errors
-                            .ping_for_acceptance(output);
-                        break PublishBatch::Unaccepted;
-                    }
+                    Err(Stop::Unaccepted) => break self.await_acceptance(output),
                     Err(Stop::TooLarge) => break kill(TOO_LARGE, output),
                     Err(Stop::Closes) => break PublishBatch::Killed,
                 },
-                Err(malformed) => {
-                    self.malformed(malformed, rest);
-                    break self.end_on_malformed(malformed, rest, output);
-                }
+                Err(malformed) => break self.malformed(malformed, rest, output),
             }
         };
         self.fast_path.end();
@@ -108,13 +95,19 @@ impl PublishPath<'_> {
         need > READ_SIZE && !connects && !self.state.borrow().injected_errors.has_accepted()
     }
 
+    fn await_acceptance(&self, out: &mut Buffer) -> PublishBatch {
+        let injected_errors = &mut self.state.borrow_mut().injected_errors;
+        injected_errors.ping_for_acceptance(out);
+        PublishBatch::Unaccepted
+    }
+
     /// Takes over what the deliver direction has learned from the server's INFO since the last batch.
     fn refresh(&mut self, snapshot: &Snapshot) {
         self.parser.set_max_payload(Some(self.most_payload()));
         let mut state = self.state.borrow_mut();
         state.identity.refresh(snapshot, self.now);
         self.parser
-            .set_headers(state.headers && self.options.headers());
+            .set_headers(state.headers && self.options.headers);
     }
 
     fn forward(
@@ -192,14 +185,13 @@ impl PublishPath<'_> {
         state
             .identity
             .read_connect(&credentials, &shared.config.verified, &shared.clock);
-        state.protocol = Some(self.options.protocol());
-        let headers = state.headers && self.options.headers();
-        state.client_reads = if headers {
+        state.protocol = Some(self.options.protocol);
+        state.client_reads = if state.headers && self.options.headers {
             ClientReads::Headers
         } else {
             ClientReads::Payloads
         };
-        state.verbosity = if self.options.verbose() {
+        state.verbosity = if self.options.verbose {
             Verbosity::Verbose
         } else {
             Verbosity::Quiet
@@ -226,12 +218,14 @@ impl PublishPath<'_> {
         let (policy, generation) = (snapshot.policy(), snapshot.generation());
         let lookup = self.routes.lookup(policy, generation, publish.subject);
         let (sealing, decision) = DecisionContext {
+            publish,
+            lookup,
             shared: &self.worker.shared,
             policy,
             state: &mut self.state.borrow_mut(),
             now: self.now,
         }
-        .decide(lookup, publish);
+        .decide();
         self.watch.lap(BatchStage::Parse, &self.worker.shared.clock);
         let expect = |id| self.expect_answers(policy, (lookup, sealing), id, publish);
         let empty = publish.payload.is_empty().then_some(EnvelopeId::EMPTY);
@@ -287,18 +281,12 @@ impl PublishPath<'_> {
         self.control_line(publish, Decimal::like(publish.size, total).digits(), out);
         out.put(headers);
         let message = (publish.payload, out.claim(sealed_len));
-        let sealed = self
-            .worker
-            .lanes
-            .borrow_mut()
-            .seal(snapshot, keyring, binding, message);
-        let sealed = match sealed {
-            Ok(sealed) => sealed,
-            Err(refused) => {
-                out.truncate(before);
-                return Err(self.seal_refused(refused, snapshot, (keyring, publish)));
-            }
-        };
+        let mut lanes = self.worker.lanes.borrow_mut();
+        let sealed = lanes.seal(snapshot, keyring, binding, message);
+        let sealed = sealed.map_err(|refused| {
+            out.truncate(before);
+            self.seal_refused(refused, snapshot, (keyring, publish))
+        })?;
         meters.lanes_started.add(u64::from(sealed.lane_drawn));
         out.put(b"\r\n");
         meters.sealed.add(publish.payload.len());
@@ -328,33 +316,20 @@ impl PublishPath<'_> {
         }
     }
 
-    /// Whether the payload exceeds the gateway's own limit, but not the server's.
-    fn exceeds_own_limit(&self, malformed: Malformed) -> bool {
-        let most = self.worker.shared.config.max_message;
-        let server = self.state.borrow().max_payload;
-        matches!(malformed, Malformed::PayloadTooLarge { .. })
-            && server.is_none_or(|limit| limit > most)
-    }
-
     /// Ends publishing. The server gets bytes for which it closes the connection, unless only the gateway's own limit is
     /// exceeded.
-    fn end_on_malformed(
-        &self,
-        malformed: Malformed,
-        rest: &[u8],
-        out: &mut Buffer,
-    ) -> PublishBatch {
-        if self.exceeds_own_limit(malformed) {
+    fn malformed(&self, malformed: Malformed, rest: &[u8], out: &mut Buffer) -> PublishBatch {
+        proxy_protocol::count_unexpected(self.worker, rest);
+        self.worker.meters.malformed(Side::Client);
+        let mut state = self.state.borrow_mut();
+        state.violated_rule = Some(<&str>::from(malformed));
+        let own_limit = self.worker.shared.config.max_message;
+        let is_too_large = matches!(malformed, Malformed::PayloadTooLarge { .. });
+        if is_too_large && state.max_payload.is_none_or(|limit| limit > own_limit) {
             PublishBatch::TooLarge
         } else {
             kill(&malformed.forward(rest), out)
         }
-    }
-
-    fn malformed(&self, malformed: Malformed, rest: &[u8]) {
-        proxy_protocol::count_unexpected(self.worker, rest);
-        self.worker.meters.malformed(Side::Client);
-        self.state.borrow_mut().violated_rule = Some(<&str>::from(malformed));
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::dataplane::context::Shared;
 use crate::dataplane::headers::{self, Schedule};
-use crate::dataplane::replies::{self, Answer, FLOW_CONTROL, FROM_STREAM, StreamKeyrings};
+use crate::dataplane::replies::{self, Answer, FLOW_CONTROL, FROM_STREAM, Keyrings};
 use crate::dataplane::session_state::SessionState;
 use crate::envelope::{Binding, EnvelopeId};
 use crate::metrics::Cause;
@@ -68,80 +68,74 @@ impl Sealing {
     }
 }
 
-/// What a decision depends on besides the message.
-pub(super) struct DecisionContext<'a> {
+/// What a decision depends on.
+pub(super) struct DecisionContext<'a, 'p> {
+    pub(super) publish: &'p Publish<'p>,
+    /// Of its subject.
+    pub(super) lookup: Lookup,
     pub(super) shared: &'a Shared,
     pub(super) policy: &'a Policy,
     pub(super) state: &'a mut SessionState,
     pub(super) now: Instant,
 }
 
-impl DecisionContext<'_> {
+impl<'p> DecisionContext<'_, 'p> {
     /// Empty payloads and system subjects pass; a protected subject is sealed; an answer is sealed as its request was.
-    pub(super) fn decide<'p>(
-        &mut self,
-        lookup: Lookup,
-        publish: &'p Publish<'_>,
-    ) -> (Sealing, Decision<'p>) {
-        let sealing = self.sealing(lookup, publish);
-        let decision = match self.forbidden((lookup, sealing), publish) {
+    pub(super) fn decide(&mut self) -> (Sealing, Decision<'p>) {
+        let sealing = self.sealing();
+        let decision = match self.forbidden(sealing) {
             Some(refusal) => Decision::Refuse(refusal),
-            None => self.decide_admitted((lookup, sealing), publish),
+            None => self.decide_admitted(sealing),
         };
         (sealing, decision)
     }
 
-    fn decide_admitted<'p>(
-        &self,
-        (lookup, sealing): (Lookup, Sealing),
-        publish: &'p Publish<'_>,
-    ) -> Decision<'p> {
+    fn decide_admitted(&self, sealing: Sealing) -> Decision<'p> {
         let sealed = match sealing {
-            Sealing::Under(keyring, request) if self.seals(lookup, publish) => {
-                Some((keyring, request))
-            }
+            Sealing::Under(keyring, request) if self.seals() => Some((keyring, request)),
             Sealing::Under(..) | Sealing::Never | Sealing::Unclear => None,
         };
         if sealed.is_some() && !self.state.injected_errors.has_accepted() {
             return Decision::Await;
         }
-        let keyring = lookup.route.keyring();
-        if self.is_counter_increment(keyring, publish) {
+        let keyring = self.lookup.route.keyring();
+        if self.is_counter_increment(keyring) {
             let answer = RefusalAnswer::Unexpected(request::COUNTER_REFUSED);
             return refuse(Cause::Counter, keyring, answer);
         }
-        if self.is_misdirected((lookup, sealed.is_some()), publish) {
+        if self.is_misdirected(sealed.map(|(keyring, _)| keyring)) {
             let answer = RefusalAnswer::Error(request::SCHEDULE_REFUSED);
             return refuse(Cause::Destination, keyring, answer);
         }
         if let Some((keyring, request)) = sealed {
-            return Decision::Seal(keyring, self.binding(lookup, (keyring, request), publish));
+            return Decision::Seal(keyring, self.binding(keyring, request));
         }
-        match lookup.request(publish.subject) {
-            Some(request) => self.decide_request(request, publish),
-            None if lookup.role == Role::System => {
-                edit(|out| request::widen_pull_in_ack(self.policy, publish, out))
+        match self.lookup.request(self.publish.subject) {
+            Some(request) => self.decide_request(request),
+            None if self.lookup.role == Role::System => {
+                edit(|out| request::widen_pull_in_ack(self.policy, self.publish, out))
             }
             None => Decision::Pass,
         }
     }
 
     /// Decides by the subject, and by the requests that were delivered with it as their reply subject.
-    fn sealing(&mut self, lookup: Lookup, publish: &Publish<'_>) -> Sealing {
+    fn sealing(&mut self) -> Sealing {
+        let (lookup, subject) = (self.lookup, self.publish.subject);
         let of_route = match lookup.route.covering_keyring() {
             Some(keyring) => Sealing::Under(keyring, None),
             None => Sealing::Never,
         };
-        if lookup.role == Role::System && publish.subject.starts_with(FROM_STREAM) {
-            return self.sealing_on_ack_subject(publish);
+        if lookup.role == Role::System && subject.starts_with(FROM_STREAM) {
+            return self.sealing_on_ack_subject();
         }
-        if lookup.role == Role::System && publish.subject.starts_with(FLOW_CONTROL) {
-            return sealing_on_flow_control_subject(self.policy, publish);
+        if lookup.role == Role::System && subject.starts_with(FLOW_CONTROL) {
+            return self.sealing_on_flow_control_subject();
         }
         if !replies::is_answer_subject(lookup) {
             return of_route;
         }
-        match self.state.replies.answer_to(publish.subject) {
+        match self.state.replies.answer_to(subject) {
             Answer::Sealed(keyring, request) => Sealing::Under(keyring, request),
             Answer::Unclear => Sealing::Unclear,
             // A subject that a keyring names explicitly is never published in plaintext, whatever the request was.
@@ -152,39 +146,44 @@ impl DecisionContext<'_> {
 
     /// On an acknowledgement subject (`$JS.ACK.`), a payload that is no acknowledgement answers a message of a stream; the server
     /// ignores it.
-    fn sealing_on_ack_subject(&self, publish: &Publish<'_>) -> Sealing {
-        if jetstream::is_consumer_ack(publish.payload) {
+    fn sealing_on_ack_subject(&self) -> Sealing {
+        if jetstream::is_consumer_ack(self.publish.payload) {
             return Sealing::Never;
         }
         match self.state.replies.stream_keyrings() {
-            StreamKeyrings::One(keyring) => Sealing::Under(keyring, None),
-            StreamKeyrings::Nothing if !self.policy.protects_anything() => Sealing::Never,
-            StreamKeyrings::Nothing | StreamKeyrings::Several => Sealing::Unclear,
+            Keyrings::One(keyring) => Sealing::Under(keyring, None),
+            Keyrings::Nothing if !self.policy.protects_anything() => Sealing::Never,
+            Keyrings::Nothing | Keyrings::Several => Sealing::Unclear,
+        }
+    }
+
+    /// On a flow control subject (`$JS.FC.`) the server ignores payloads. A payload there answers a message that named it as its
+    /// reply subject, with a status that looked like flow control.
+    fn sealing_on_flow_control_subject(&self) -> Sealing {
+        if self.publish.payload.is_empty() || !self.policy.protects_anything() {
+            Sealing::Never
+        } else {
+            Sealing::Unclear
         }
     }
 
     /// Whether the payload is sealed; empty ones mostly pass.
-    fn seals(&self, lookup: Lookup, publish: &Publish<'_>) -> bool {
-        let rule = || self.policy.keyring(lookup.route.keyring()?);
-        !publish.payload.is_empty()
+    fn seals(&self) -> bool {
+        let rule = || self.policy.keyring(self.lookup.route.keyring()?);
+        !self.publish.payload.is_empty()
             || rule().is_some_and(|rule| rule.empty == Empty::Seal)
-                && !headers::has_meaning(publish.headers.unwrap_or_default())
+                && !headers::has_meaning(self.publish.headers.unwrap_or_default())
     }
 
     /// What the envelope is bound to: subject, request, reply subject.
-    fn binding<'p>(
-        &self,
-        lookup: Lookup,
-        (keyring, request): (KeyringId, Option<EnvelopeId>),
-        publish: &'p Publish<'_>,
-    ) -> Binding<'p> {
-        let policy = self.policy;
-        let binds_answers = policy
-            .keyring(keyring)
-            .is_some_and(|rule| rule.binds_answers);
+    fn binding(&self, keyring: KeyringId, request: Option<EnvelopeId>) -> Binding<'p> {
+        let (policy, publish) = (self.policy, self.publish);
+        let rule = policy.keyring(keyring);
+        let binds_answers = rule.is_some_and(|rule| rule.binds_answers);
+        let subject = || self.lookup.normalise(publish.subject);
         let mut binding = Binding {
             answers: request.filter(|_| binds_answers),
-            ..Binding::to(binds(policy, keyring).then(|| lookup.normalise(publish.subject)))
+            ..Binding::to(binds(policy, keyring).then(subject))
         };
         if let Some(reply) = publish.reply {
             let named = policy.lookup(reply);
@@ -200,17 +199,19 @@ impl DecisionContext<'_> {
     }
 
     /// Whether this increments a counter (ADR-49) on a subject where plaintext, such as the counter's value, would be withheld.
-    fn is_counter_increment(&self, keyring: Option<KeyringId>, publish: &Publish<'_>) -> bool {
-        publish.payload.is_empty()
-            && publish.headers.is_some_and(headers::is_increment)
+    fn is_counter_increment(&self, keyring: Option<KeyringId>) -> bool {
+        self.publish.payload.is_empty()
+            && self.publish.headers.is_some_and(headers::is_increment)
             && keyring.is_some_and(|keyring| self.is_strict(keyring))
     }
 
     /// Whether this is a schedule (ADR-51) that has the server publish on a subject under which the message opens for nobody.
-    fn is_misdirected(&self, (lookup, is_sealed): (Lookup, bool), publish: &Publish<'_>) -> bool {
+    fn is_misdirected(&self, sealed_under: Option<KeyringId>) -> bool {
+        let is_sealed = sealed_under.is_some();
+        let (lookup, publish) = (self.lookup, self.publish);
         let schedule = publish.headers.and_then(headers::schedule);
-        let Some(Schedule { source, target: to }) = schedule.filter(|_| lookup.role == Role::User)
-        else {
+        let schedule = schedule.filter(|_| lookup.role == Role::User);
+        let Some(Schedule { source, target: to }) = schedule else {
             return false;
         };
         // The server takes no wildcards.
@@ -219,15 +220,12 @@ impl DecisionContext<'_> {
         }
         let strict = |id| self.is_strict(id);
         let is_lost = |from: &[u8], is_strict: &dyn Fn(KeyringId) -> bool| {
-            let published = &[from.to_vec()];
-            self.policy.is_unreadable_after(
-                SubjectTransform {
-                    published,
-                    from,
-                    to,
-                },
-                is_strict,
-            )
+            let moved = SubjectTransform {
+                published: &[from.to_vec()],
+                from,
+                to,
+            };
+            self.policy.is_unreadable_after(moved, is_strict)
         };
         let own = lookup.normalise(publish.subject);
         let own_is_lost = || {
@@ -243,8 +241,8 @@ impl DecisionContext<'_> {
     }
 
     /// A request to JetStream's API is forwarded with its sizes widened by the envelopes' overhead.
-    fn decide_request<'p>(&self, request: &[u8], publish: &Publish<'_>) -> Decision<'p> {
-        let (policy, body) = (self.policy, publish.payload);
+    fn decide_request(&self, request: &[u8]) -> Decision<'p> {
+        let (policy, body) = (self.policy, self.publish.payload);
         let strict = |id| self.is_strict(id);
         let strict_subject = |subject: &[u8]| policy.route(subject).keyring().is_some_and(strict);
         if let Some(subject) = request::counter_subject(request, body, strict_subject) {
@@ -291,15 +289,5 @@ fn edit<'p>(rewrite: impl FnOnce(&mut Buffer) -> bool) -> Decision<'p> {
         Decision::Edit(edited)
     } else {
         Decision::Pass
-    }
-}
-
-/// On a flow control subject (`$JS.FC.`) the server ignores payloads. A payload there answers a message that named it as its
-/// reply subject, with a status that looked like flow control.
-fn sealing_on_flow_control_subject(policy: &Policy, publish: &Publish<'_>) -> Sealing {
-    if publish.payload.is_empty() || !policy.protects_anything() {
-        Sealing::Never
-    } else {
-        Sealing::Unclear
     }
 }

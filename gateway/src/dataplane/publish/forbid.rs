@@ -2,29 +2,17 @@
 //! known which keyring an answer belongs to.
 
 use crate::metrics::Cause;
-use crate::policy::{KeyringId, Lookup, Policy};
-use crate::wire::Publish;
+use crate::policy::KeyringId;
 use crate::wire::jetstream::{self, Request, SubjectUse};
 
 use super::decision::{DecisionContext, Refusal, RefusalAnswer, Sealing};
 
-/// Whether the payload exceeds the whole byte budget of a key version: no rotation would help.
-fn exceeds_key_version(policy: &Policy, keyring: KeyringId, publish: &Publish<'_>) -> bool {
-    let rule = policy.keyring(keyring);
-    let len = u64::try_from(publish.payload.len()).unwrap_or(u64::MAX);
-    rule.is_some_and(|rule| len > rule.max_payload_len)
-}
-
-impl DecisionContext<'_> {
+impl DecisionContext<'_, '_> {
     /// Why a publish is not forwarded, if it is not: it is not known which request it answers; it exceeds what a key version may
     /// seal; or a keyring does not admit the client on the subject (empty messages are signals, too), or on one where it has a
     /// responder or the server publish.
-    pub(super) fn forbidden(
-        &self,
-        (lookup, sealing): (Lookup, Sealing),
-        publish: &Publish<'_>,
-    ) -> Option<Refusal> {
-        let policy = self.policy;
+    pub(super) fn forbidden(&self, sealing: Sealing) -> Option<Refusal> {
+        let (policy, publish) = (self.policy, self.publish);
         let because = |cause, keyring| Refusal {
             cause,
             keyring,
@@ -34,11 +22,11 @@ impl DecisionContext<'_> {
             return Some(because(Cause::Reply, None));
         }
         // The gateway must read the same out of the body as the server does.
-        let request = lookup.request(publish.subject).map(Request::of);
+        let request = self.lookup.request(publish.subject).map(Request::of);
         if request.is_some_and(|request| !jetstream::is_unambiguous(request, publish.payload)) {
             return Some(because(Cause::Unclear, None));
         }
-        let beyond = |keyring: &KeyringId| exceeds_key_version(policy, *keyring, publish);
+        let beyond = |keyring: &KeyringId| self.exceeds_key_version(*keyring);
         if let Some(keyring) = sealing.keyring().filter(beyond) {
             return Some(because(Cause::TooLarge, Some(keyring)));
         }
@@ -56,19 +44,15 @@ impl DecisionContext<'_> {
                 ..because(Cause::Identity, Some(keyring))
             });
         }
-        let keyring = self.denied_destination(any_denied, lookup, publish)?;
+        let keyring = self.denied_destination(any_denied)?;
         Some(because(Cause::Identity, Some(keyring)))
     }
 
     /// The keyring that does not admit the client on a subject that its request or its headers have the server publish to, store
     /// or copy.
-    fn denied_destination(
-        &self,
-        any_denied: KeyringId,
-        lookup: Lookup,
-        publish: &Publish<'_>,
-    ) -> Option<KeyringId> {
+    fn denied_destination(&self, any_denied: KeyringId) -> Option<KeyringId> {
         let (policy, identity) = (self.policy, &self.state.identity);
+        let publish = self.publish;
         let mut closed = None;
         let is_publish_denied = |keyring| identity.publish_denied.has(keyring);
         let is_denied =
@@ -90,10 +74,17 @@ impl DecisionContext<'_> {
         if let Some(headers) = publish.headers {
             jetstream::header_subject_uses(headers, &mut judge);
         }
-        if let Some(request) = lookup.request(publish.subject) {
+        if let Some(request) = self.lookup.request(publish.subject) {
             jetstream::subject_uses(Request::of(request), publish.payload, &mut judge);
         }
         closed
+    }
+
+    /// Whether the payload exceeds the whole byte budget of a key version: no rotation would help.
+    fn exceeds_key_version(&self, keyring: KeyringId) -> bool {
+        let rule = self.policy.keyring(keyring);
+        let len = u64::try_from(self.publish.payload.len()).unwrap_or(u64::MAX);
+        rule.is_some_and(|rule| len > rule.max_payload_len)
     }
 
     /// A keyring that does not admit the client in one direction or the other.

@@ -22,7 +22,7 @@ impl PublishPath<'_> {
         self.report_refused(snapshot, refusal.keyring, refusal.cause, publish);
         // Published through the server, which alone knows the client's subscriptions. A verbose client would get one `+OK` too
         // many.
-        if let Some(reply) = publish.reply.filter(|_| !self.options.verbose()) {
+        if let Some(reply) = publish.reply.filter(|_| !self.options.verbose) {
             match refusal.answer {
                 RefusalAnswer::NoResponders if self.takes_status(snapshot.policy(), reply) => {
                     write::own_no_responders(out, reply);

@@ -100,15 +100,15 @@ pub(super) struct DeliveredRequests {
 }
 
 impl Entry for KnownRequest {
+    const LIFE: Duration = SEALED_LIFE;
+
     fn is_pending(&self) -> bool {
         !self.answered
     }
 }
 
 impl Entry for FirstReply {
-    fn is_pending(&self) -> bool {
-        false
-    }
+    const LIFE: Duration = SEALED_LIFE;
 }
 
 impl DeliveredRequest {
@@ -287,8 +287,8 @@ impl DeliveredRequests {
             };
             self.by_keyring.push(KeyringRequests {
                 keyring,
-                table: Table::new(life, Rc::clone(&self.reservation)),
-                first_reply: Table::new(life, Rc::clone(&self.reservation)),
+                table: Table::with_life(life, Rc::clone(&self.reservation)),
+                first_reply: Table::with_life(life, Rc::clone(&self.reservation)),
                 prefixes: HashSet::default(),
                 any_prefix: false,
             });

@@ -9,26 +9,19 @@
 //! another.
 
 use std::num::NonZeroU64;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::dataplane::memory::MemoryReservation;
 use crate::wire::header::DirectGetHeaders;
 use crate::wire::jetstream::DirectGetBatch;
 
 use super::table::{Entry, Hash, Table};
 
-/// How long the end of a batch is awaited at least.
-const LIFE: Duration = Duration::from_mins(10);
-
 /// The batches that were asked for, by reply subject.
-pub(super) struct DirectGetBatches {
-    table: Table<Counted>,
-}
+pub(super) type DirectGetBatches = Table<Counted>;
 
 /// What was asked for on a reply subject, and what has come.
 #[derive(Clone, Copy, Default)]
-struct Counted {
+pub(super) struct Counted {
     progress: Progress,
     /// The latest batch. `None` once two have overlapped, until the reply subject is forgotten: everything is forwarded.
     batch: Option<DirectGetBatch>,
@@ -68,9 +61,7 @@ pub(in crate::dataplane) struct BatchEnd {
 }
 
 impl Entry for Counted {
-    fn is_pending(&self) -> bool {
-        false
-    }
+    const LIFE: Duration = Duration::from_mins(10);
 }
 
 impl Counted {
@@ -94,26 +85,20 @@ impl Counted {
 }
 
 impl DirectGetBatches {
-    pub(super) fn new(reservation: Rc<MemoryReservation>) -> Self {
-        Self {
-            table: Table::new(LIFE, reservation),
-        }
-    }
-
     pub(super) fn asked(&mut self, reply: Hash, batch: DirectGetBatch, now: Instant) {
-        let before = self.table.live(reply, now);
+        let before = self.live(reply, now);
         let is_alone =
             before.is_none_or(|one| one.progress == Progress::Ended && one.batch.is_some());
         let counted = Counted {
             batch: is_alone.then_some(batch),
             ..Counted::default()
         };
-        self.table.insert(reply, counted, now);
+        self.insert(reply, counted, now);
     }
 
     /// A message comes: whether it exceeds the client's bound.
     pub(super) fn is_surplus(&mut self, reply: Hash, (sequence, pending): (u64, u64)) -> bool {
-        let Some(counted) = self.table.get_mut(reply) else {
+        let Some(counted) = self.get_mut(reply) else {
             return false;
         };
         counted.seen = sequence;
@@ -126,7 +111,7 @@ impl DirectGetBatches {
 
     /// A message was forwarded: subject, headers and plaintext have so many bytes.
     pub(super) fn forwarded(&mut self, reply: Hash, stored: &DirectGetHeaders<'_>, bytes: usize) {
-        let (Some(counted), Some(pending)) = (self.table.get_mut(reply), stored.pending) else {
+        let (Some(counted), Some(pending)) = (self.get_mut(reply), stored.pending) else {
             return;
         };
         if counted.last.sequence == stored.sequence {
@@ -140,28 +125,14 @@ impl DirectGetBatches {
         };
     }
 
-    /// Whether one was asked for.
-    pub(super) fn knows(&self, reply: Hash, now: Instant) -> bool {
-        self.table.live(reply, now).is_some()
-    }
-
     /// A status ends a batch: the latest one only if `sequence`, its last message by the status, was the last to come. The end of
     /// an earlier batch may come again, on another subscription.
     pub(super) fn ended(&mut self, reply: Hash, sequence: Option<u64>) -> Option<BatchEnd> {
-        let counted = self.table.get_mut(reply)?;
+        let counted = self.get_mut(reply)?;
         if sequence.unwrap_or_default() == counted.seen {
             counted.progress = Progress::Ended;
         }
         counted.end()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.table.is_empty()
-    }
-
-    #[cfg(test)]
-    pub(super) fn bytes(&self) -> usize {
-        self.table.bytes()
     }
 }
 
@@ -294,7 +265,7 @@ mod tests {
         let body = r#"{"batch":9,"max_bytes":1}"#;
         getting.ask(body);
         getting.ask(body);
-        getting.now += LIFE * 2;
+        getting.now += Counted::LIFE * 2;
         getting.ask(body);
         assert_eq!(getting.come(1..=2, 10), [1]);
     }

@@ -27,7 +27,7 @@ use super::memory::MemoryReservation;
 
 pub(super) use delivered_requests::{Answer, DeliveredRequest, ReplySubjectInUse};
 pub(super) use direct_get_batches::BatchEnd;
-pub(super) use published_requests::{Class, PublishedRequest};
+pub(super) use published_requests::{Class, Keyrings, PublishedRequest};
 pub(super) use sources::ConsumerKind;
 pub(super) use subscriptions::WildcardScope;
 
@@ -60,17 +60,9 @@ pub(super) struct Replies {
     sources: Sources,
     pulls: Pulls,
     batches: DirectGetBatches,
-    stream_keyrings: StreamKeyrings,
+    stream_keyrings: Keyrings,
     /// Trace destinations of delivered messages; if there are more than [`TRACES`], any subject counts as one.
     traces: HashSet<Hash, foldhash::fast::RandomState>,
-}
-
-/// The keyrings under which streams have delivered messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StreamKeyrings {
-    Nothing,
-    One(KeyringId),
-    Several,
 }
 
 /// A stream's message whose subject the filter of its subscription does not match.
@@ -94,7 +86,7 @@ impl Replies {
             sources: Sources::new(Rc::clone(reservation)),
             pulls: Pulls::new(Rc::clone(reservation)),
             batches: DirectGetBatches::new(Rc::clone(reservation)),
-            stream_keyrings: StreamKeyrings::Nothing,
+            stream_keyrings: Keyrings::Nothing,
             traces: HashSet::default(),
         }
     }
@@ -118,16 +110,12 @@ impl Replies {
 
     /// A stream has delivered a message of this keyring, to be acknowledged.
     pub(super) fn stream_message_delivered(&mut self, keyring: KeyringId) {
-        self.stream_keyrings = match self.stream_keyrings {
-            StreamKeyrings::Nothing => StreamKeyrings::One(keyring),
-            StreamKeyrings::One(before) if before == keyring => self.stream_keyrings,
-            StreamKeyrings::One(_) | StreamKeyrings::Several => StreamKeyrings::Several,
-        };
+        self.stream_keyrings = self.stream_keyrings.and(Keyrings::One(keyring));
     }
 
     /// The keyrings under which streams have delivered: a publish on an acknowledgement subject that is no acknowledgement
     /// answers such a message.
-    pub(super) const fn stream_keyrings(&self) -> StreamKeyrings {
+    pub(super) const fn stream_keyrings(&self) -> Keyrings {
         self.stream_keyrings
     }
 
@@ -152,7 +140,7 @@ impl Replies {
             return false;
         }
         let hash = self.hash(fast_batch_subject(reply));
-        let asked = self.published_requests.get(hash, now);
+        let asked = self.published_requests.live(hash, now);
         asked.is_some_and(|asked| asked.is(Class::Protected))
             || self.delivered_requests.knows(hash, now)
     }
@@ -205,7 +193,7 @@ impl Replies {
         if self.pulls.is_empty() {
             return;
         }
-        let subscription = self.subscriptions.get(self.hash(sid), now);
+        let subscription = self.subscriptions.live(self.hash(sid), now);
         if let Some(&Subscription {
             start,
             kind: FilterKind::Subject,
@@ -249,7 +237,7 @@ impl Replies {
 
     /// Whether a status on this subject ends a direct get.
     pub(super) fn ends_batch(&self, reply: &[u8], now: Instant) -> bool {
-        self.awaits_batches() && self.batches.knows(self.hash(reply), now)
+        self.awaits_batches() && self.batches.live(self.hash(reply), now).is_some()
     }
 
     /// A direct get ends, this message being the last: the numbers to be put in the status, if they differ from the server's.
@@ -279,6 +267,7 @@ impl Replies {
             tokens: tokens(start).count(),
             kind,
             keyring,
+            lasts: true,
         };
         self.subscriptions
             .subscribed(self.hash(sid), subscription, now);
@@ -291,8 +280,12 @@ impl Replies {
         }
         let sid = self.hash(sid);
         match max {
-            None => self.subscriptions.unsubscribed(sid),
-            Some(_) => self.subscriptions.limited(sid),
+            None => self.subscriptions.remove(sid),
+            Some(_) => {
+                if let Some(subscription) = self.subscriptions.get_mut(sid) {
+                    subscription.lasts = false;
+                }
+            }
         }
     }
 
@@ -303,7 +296,7 @@ impl Replies {
         (stream, subject): (&[u8], &[u8]),
         now: Instant,
     ) -> Option<UnmatchedDelivery<'_>> {
-        let subscription = *self.subscriptions.get(self.hash(sid), now)?;
+        let subscription = *self.subscriptions.live(self.hash(sid), now)?;
         let start = subscription.start;
         let is_subject = subscription.kind == FilterKind::Subject;
         if is_subject && start == self.hash(fast_batch_subject(subject)) {
@@ -333,7 +326,7 @@ impl Replies {
             keyring: subscription.keyring,
             // Clients with a wildcard subscription tell answers apart by their subjects.
             asked: is_subject
-                .then(|| self.published_requests.get(start, now))
+                .then(|| self.published_requests.live(start, now))
                 .flatten(),
             is_expected: !judged || comes_from_asked(),
         })
@@ -345,7 +338,7 @@ impl Replies {
             return None;
         }
         self.published_requests
-            .get(self.hash(fast_batch_subject(subject)), now)
+            .live(self.hash(fast_batch_subject(subject)), now)
     }
 
     /// Whether it is the deliver subject of a push consumer that the client has created on this connection.

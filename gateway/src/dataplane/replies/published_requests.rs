@@ -3,18 +3,12 @@
 //! The class of a request decides what may answer it, and nothing else is admitted: see [`Class`]. If a client uses one reply
 //! subject for several requests, whatever may answer one of them is admitted.
 
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::dataplane::memory::MemoryReservation;
 use crate::envelope::EnvelopeId;
 use crate::policy::KeyringId;
 
 use super::table::{Entry, Hash, Table};
-
-/// How long an answer is awaited at least: as long as the responder's gateway remembers the request, so that an answer that is
-/// still bound to it does not come too late.
-const LIFE: Duration = Duration::from_hours(1);
 
 /// The class of a request: whom it asks, and what may answer it in plaintext.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,17 +78,30 @@ impl Classes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dataplane) struct PublishedRequest {
     classes: Classes,
-    keyring: Option<Keyring>,
+    /// Of protected requests.
+    keyrings: Keyrings,
     about: About,
     /// Whether a request without a payload is among them.
     empty: bool,
 }
 
-/// The keyrings of protected requests.
+/// Which keyrings there have been.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Keyring {
+pub(in crate::dataplane) enum Keyrings {
+    Nothing,
     One(KeyringId),
     Several,
+}
+
+impl Keyrings {
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (one, Self::Nothing) => one,
+            (Self::Nothing, other) => other,
+            (one, other) if one == other => one,
+            _ => Self::Several,
+        }
+    }
 }
 
 /// What else an answer must fit.
@@ -108,21 +115,19 @@ enum About {
 }
 
 /// The requests of the client, by the hash of their reply subject.
-pub(super) struct PublishedRequests {
-    table: Table<PublishedRequest>,
-}
+pub(super) type PublishedRequests = Table<PublishedRequest>;
 
 impl Entry for PublishedRequest {
-    fn is_pending(&self) -> bool {
-        false
-    }
+    /// As long as the responder's gateway remembers the request, so that an answer that is still bound to it does not come too
+    /// late.
+    const LIFE: Duration = Duration::from_hours(1);
 }
 
 impl PublishedRequest {
     pub(in crate::dataplane) const fn of(class: Class) -> Self {
         Self {
             classes: Classes::of(class),
-            keyring: None,
+            keyrings: Keyrings::Nothing,
             about: About::Nothing,
             empty: false,
         }
@@ -132,7 +137,7 @@ impl PublishedRequest {
     pub(in crate::dataplane) fn protected(keyring: KeyringId, id: Option<EnvelopeId>) -> Self {
         let sealed = id.filter(|id| *id != EnvelopeId::EMPTY);
         Self {
-            keyring: Some(Keyring::One(keyring)),
+            keyrings: Keyrings::One(keyring),
             about: sealed.map_or(About::Nothing, About::Request),
             empty: id == Some(EnvelopeId::EMPTY),
             ..Self::of(Class::Protected)
@@ -173,9 +178,9 @@ impl PublishedRequest {
 
     /// The keyring of the protected requests; `None` if there is none, or several.
     pub(in crate::dataplane) const fn keyring(&self) -> Option<KeyringId> {
-        match self.keyring {
-            Some(Keyring::One(keyring)) => Some(keyring),
-            Some(Keyring::Several) | None => None,
+        match self.keyrings {
+            Keyrings::One(keyring) => Some(keyring),
+            Keyrings::Several | Keyrings::Nothing => None,
         }
     }
 
@@ -198,10 +203,6 @@ impl PublishedRequest {
 
     /// Merges a later request on the same reply subject.
     fn merge(self, later: Self) -> Self {
-        let keyring = match (self.keyring, later.keyring) {
-            (Some(one), Some(other)) if one != other => Some(Keyring::Several),
-            (one, other) => one.or(other),
-        };
         let about = match (self.about, later.about) {
             (About::Request(id), _) => About::Request(id),
             (About::Nothing, About::Request(id)) if !self.is(Class::Protected) => {
@@ -212,7 +213,7 @@ impl PublishedRequest {
         };
         Self {
             classes: Classes(self.classes.0 | later.classes.0),
-            keyring,
+            keyrings: self.keyrings.and(later.keyrings),
             about,
             empty: self.empty || later.empty,
         }
@@ -220,28 +221,9 @@ impl PublishedRequest {
 }
 
 impl PublishedRequests {
-    pub(super) fn new(reservation: Rc<MemoryReservation>) -> Self {
-        Self {
-            table: Table::new(LIFE, reservation),
-        }
-    }
-
     pub(super) fn published(&mut self, reply: Hash, asked: PublishedRequest, now: Instant) {
-        let before = self.table.live(reply, now).copied();
+        let before = self.live(reply, now).copied();
         let asked = before.map_or(asked, |before| before.merge(asked));
-        self.table.insert(reply, asked, now);
-    }
-
-    pub(super) fn get(&self, subject: Hash, now: Instant) -> Option<&PublishedRequest> {
-        self.table.live(subject, now)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.table.is_empty()
-    }
-
-    #[cfg(test)]
-    pub(super) fn bytes(&self) -> usize {
-        self.table.bytes()
+        self.insert(reply, asked, now);
     }
 }

@@ -5,29 +5,22 @@
 //! was asked for, are corrected for in the next status on the same reply subject: clients add up what these say, often of several
 //! pulls at a time.
 
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::dataplane::memory::MemoryReservation;
 use crate::envelope::OVERHEAD;
 use crate::wire::jetstream::{BoundedPull, Pending};
 
 use super::table::{Entry, Hash, Table};
 
-/// How long a pull is remembered at least.
-const LIFE: Duration = Duration::from_mins(10);
-
 /// How many pulls are told apart on a reply subject.
 const GRANTS: usize = 3;
 
 /// The pulls that are bounded by bytes, by reply subject.
-pub(super) struct Pulls {
-    table: Table<Granted>,
-}
+pub(super) type Pulls = Table<Granted>;
 
 /// The pulls on a reply subject.
 #[derive(Clone, Copy, Default)]
-struct Granted {
+pub(super) struct Granted {
     /// The widened bounds, latest first.
     grants: [Option<BoundedPull>; GRANTS],
     /// Bytes to be subtracted from the next statuses, besides overheads.
@@ -35,9 +28,7 @@ struct Granted {
 }
 
 impl Entry for Granted {
-    fn is_pending(&self) -> bool {
-        false
-    }
+    const LIFE: Duration = Duration::from_mins(10);
 }
 
 impl Granted {
@@ -57,44 +48,29 @@ impl Granted {
 }
 
 impl Pulls {
-    pub(super) fn new(reservation: Rc<MemoryReservation>) -> Self {
-        Self {
-            table: Table::new(LIFE, reservation),
-        }
-    }
-
     /// The client has published a pull. `grant`: its bounds as widened, where its statuses do not have them.
     pub(super) fn pulled(&mut self, reply: Hash, grant: Option<BoundedPull>, now: Instant) {
-        let mut granted = self.table.live(reply, now).copied().unwrap_or_default();
+        let mut granted = self.live(reply, now).copied().unwrap_or_default();
         if let Some(grant) = grant {
             granted.grants.rotate_right(1);
             granted.grants[0] = Some(grant);
         }
-        self.table.insert(reply, granted, now);
+        self.insert(reply, granted, now);
     }
 
     /// A message came without an envelope, so without overhead.
     pub(super) fn count_unsealed(&mut self, reply: Hash) {
-        if let Some(granted) = self.table.get_mut(reply) {
+        if let Some(granted) = self.get_mut(reply) {
             granted.correction = granted.correction.saturating_add(overhead(1));
         }
     }
 
     /// The bytes that are left of a pull, in plaintext; `None` if that is not known.
     pub(super) fn left(&mut self, reply: Hash, told: Pending) -> Option<u64> {
-        match self.table.get_mut(reply) {
+        match self.get_mut(reply) {
             Some(granted) => granted.left(told),
             None => told.bytes.checked_sub(overhead(told.messages)),
         }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.table.is_empty()
-    }
-
-    #[cfg(test)]
-    pub(super) fn bytes(&self) -> usize {
-        self.table.bytes()
     }
 }
 

@@ -2,17 +2,12 @@
 //!
 //! Each is remembered for the subject and for its prefixes, as a subscription with wildcards matches more than one subject.
 
-use std::rc::Rc;
 use std::time::{Duration, Instant};
-
-use crate::dataplane::memory::MemoryReservation;
 
 use super::table::{Entry, Hash, Table};
 
 /// What the client expects, by the hash of a subject or prefix, and by the hash of such a one and a stream together.
-pub(super) struct Sources {
-    table: Table<Expected>,
-}
+pub(super) type Sources = Table<Expected>;
 
 /// What is expected on a subject or prefix; for one and a stream together: that this stream delivers there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,19 +28,15 @@ pub(in crate::dataplane) enum ConsumerKind {
 }
 
 impl Entry for Expected {
+    /// A consumer delivers until it is deleted.
+    const LIFE: Duration = Duration::MAX;
+
     fn is_pending(&self) -> bool {
         self.streams == Some(ConsumerKind::Push)
     }
 }
 
 impl Sources {
-    pub(super) fn new(reservation: Rc<MemoryReservation>) -> Self {
-        Self {
-            // A consumer delivers until it is deleted.
-            table: Table::new(Duration::MAX, reservation),
-        }
-    }
-
     /// Answers are expected on these subjects, the longest first: most requests of a client share it.
     pub(super) fn awaits_answers(&mut self, places: impl Iterator<Item = Hash>, now: Instant) {
         for place in places {
@@ -74,20 +65,11 @@ impl Sources {
     fn expect(&mut self, key: Hash, now: Instant, change: impl FnOnce(&mut Expected)) {
         let mut expected = self.at(key, now);
         change(&mut expected);
-        self.table.insert(key, expected, now);
+        self.insert(key, expected, now);
     }
 
     /// What is expected under a key.
     pub(super) fn at(&self, key: Hash, now: Instant) -> Expected {
-        self.table.live(key, now).copied().unwrap_or_default()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.table.is_empty()
-    }
-
-    #[cfg(test)]
-    pub(super) fn bytes(&self) -> usize {
-        self.table.bytes()
+        self.live(key, now).copied().unwrap_or_default()
     }
 }

@@ -6,24 +6,24 @@
 //! to the subject itself (measured with nats-server 2.15.1). At least the newest 14,336 are remembered; one that ends by itself
 //! (`UNSUB` with a maximum) is forgotten before others.
 
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::dataplane::memory::MemoryReservation;
 use crate::policy::KeyringId;
 
 use super::table::{Entry, Hash, Table};
 
 /// A subscription of the client's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::dataplane) struct Subscription {
+pub(super) struct Subscription {
     /// The hash of the filter's tokens before its first wildcard.
     pub(super) start: Hash,
     /// How many those are.
     pub(super) tokens: usize,
     pub(super) kind: FilterKind,
     /// A keyring, if everything that is published where the filter matches is sealed.
-    pub(in crate::dataplane) keyring: Option<KeyringId>,
+    pub(super) keyring: Option<KeyringId>,
+    /// Whether it lasts until the client unsubscribes; if not, the server will end it by itself (`UNSUB` with a maximum).
+    pub(super) lasts: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,63 +43,22 @@ pub(in crate::dataplane) enum WildcardScope {
 }
 
 /// The subscriptions, by the hash of their sid.
-pub(super) struct Subscriptions {
-    table: Table<Live>,
-}
+pub(super) type Subscriptions = Table<Subscription>;
 
-struct Live {
-    subscription: Subscription,
-    /// Whether it lasts until the client unsubscribes.
-    lasts: bool,
-}
+impl Entry for Subscription {
+    /// Subscriptions do not expire.
+    const LIFE: Duration = Duration::MAX;
 
-impl Entry for Live {
     fn is_pending(&self) -> bool {
         self.lasts
     }
 }
 
 impl Subscriptions {
-    pub(super) fn new(reservation: Rc<MemoryReservation>) -> Self {
-        Self {
-            // Subscriptions do not expire.
-            table: Table::new(Duration::MAX, reservation),
-        }
-    }
-
     /// Ignores a `SUB` whose sid is in use, as the server does.
     pub(super) fn subscribed(&mut self, sid: Hash, subscription: Subscription, now: Instant) {
-        let before = self.table.live(sid, now);
-        if !before.is_some_and(|live| live.lasts) {
-            let live = Live {
-                subscription,
-                lasts: true,
-            };
-            self.table.insert(sid, live, now);
+        if !self.live(sid, now).is_some_and(|before| before.lasts) {
+            self.insert(sid, subscription, now);
         }
-    }
-
-    pub(super) fn unsubscribed(&mut self, sid: Hash) {
-        self.table.remove(sid);
-    }
-
-    /// The server will end it by itself (`UNSUB` with a maximum).
-    pub(super) fn limited(&mut self, sid: Hash) {
-        if let Some(live) = self.table.get_mut(sid) {
-            live.lasts = false;
-        }
-    }
-
-    pub(super) fn get(&self, sid: Hash, now: Instant) -> Option<&Subscription> {
-        self.table.live(sid, now).map(|live| &live.subscription)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.table.is_empty()
-    }
-
-    #[cfg(test)]
-    pub(super) fn bytes(&self) -> usize {
-        self.table.bytes()
     }
 }

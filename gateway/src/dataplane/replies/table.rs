@@ -20,8 +20,13 @@ pub(in crate::dataplane) type Hash = u64;
 
 /// What is remembered of one subject.
 pub(super) trait Entry {
+    /// How long it is remembered at least.
+    const LIFE: Duration;
+
     /// Whether it is worth keeping longer than others.
-    fn is_pending(&self) -> bool;
+    fn is_pending(&self) -> bool {
+        false
+    }
 }
 
 /// Remembers at least the latest [`FULL`] entries, if the session's memory account has room for them, and at most twice as many;
@@ -73,7 +78,11 @@ fn bytes<V>(capacity: usize) -> usize {
 }
 
 impl<V: Entry> Table<V> {
-    pub(super) fn new(life: Duration, reservation: Rc<MemoryReservation>) -> Self {
+    pub(super) fn new(reservation: Rc<MemoryReservation>) -> Self {
+        Self::with_life(V::LIFE, reservation)
+    }
+
+    pub(super) fn with_life(life: Duration, reservation: Rc<MemoryReservation>) -> Self {
         Self {
             life,
             reservation,
@@ -199,6 +208,8 @@ mod tests {
     struct Kept(bool);
 
     impl Entry for Kept {
+        const LIFE: Duration = LIFE;
+
         fn is_pending(&self) -> bool {
             self.0
         }
@@ -206,7 +217,7 @@ mod tests {
 
     fn table(bytes: usize) -> (Table<Kept>, Instant) {
         let reservation = MemoryPool::new(bytes).open();
-        (Table::new(LIFE, reservation), Clock::system().instant())
+        (Table::new(reservation), Clock::system().instant())
     }
 
     #[test]
@@ -259,7 +270,7 @@ mod tests {
     fn table_takes_no_more_than_its_account_has_and_goes_on_with_the_latest() {
         let reservation = MemoryPool::new(20_000).open();
         let (mut table, now) = (
-            Table::new(LIFE, Rc::clone(&reservation)),
+            Table::new(Rc::clone(&reservation)),
             Clock::system().instant(),
         );
         for hash in 0..COUNT {
@@ -274,7 +285,7 @@ mod tests {
     fn table_without_any_room_remembers_nothing_and_says_so() {
         let reservation = MemoryPool::new(0).open();
         assert!(reservation.grow(crate::dataplane::memory::FLOOR));
-        let (mut table, now) = (Table::new(LIFE, reservation), Clock::system().instant());
+        let (mut table, now) = (Table::new(reservation), Clock::system().instant());
         table.insert(1, Kept(true), now);
         assert!(table.get_mut(1).is_none() && table.has_forgotten());
     }
@@ -283,7 +294,7 @@ mod tests {
     fn generation_that_was_large_once_is_given_back() {
         let reservation = MemoryPool::new(MOST).open();
         let (mut table, now) = (
-            Table::new(LIFE, Rc::clone(&reservation)),
+            Table::new(Rc::clone(&reservation)),
             Clock::system().instant(),
         );
         for hash in 0..COUNT {

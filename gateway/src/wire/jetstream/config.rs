@@ -5,8 +5,8 @@ use std::borrow::Cow;
 
 use super::super::Buffer;
 use super::super::json::{Elements, Members, NotAnObject, key_is, text};
-use super::change::{Change, change_config, change_configs};
-use super::{Request, integer};
+use super::change::{self, Change, Number, change_config, change_configs};
+use super::{Request, last, last_text};
 
 /// Where the messages of a stream come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +30,7 @@ pub fn widen_max_msg_size(
     covered: impl FnMut(StoredFrom<'_>) -> bool,
     out: &mut Buffer,
 ) -> bool {
-    let wider = wider(body, overhead, covered);
-    if let Some(wider) = wider {
-        wider.write(body, out);
-    }
-    wider.is_some()
+    change::write(body, wider(body, overhead, covered), out)
 }
 
 /// The same for the `config` in the body of [`Request::Restore`].
@@ -54,11 +50,11 @@ fn wider(
     mut covered: impl FnMut(StoredFrom<'_>) -> bool,
 ) -> Option<Change> {
     let config = Config::read(config).ok()?;
-    let size = config.size.filter(|size| size.bytes > 0)?;
+    let size = config.size.filter(|size| size.value > 0)?;
     let overhead = i64::try_from(overhead).unwrap_or(i64::MAX);
-    let wider = size.bytes.saturating_add(overhead).min(MAX_MSG_SIZE_LIMIT);
-    let is_more = wider != size.bytes && config.is_covered(&mut covered);
-    is_more.then_some(size.becomes(wider))
+    let wider = size.value.saturating_add(overhead).min(MAX_MSG_SIZE_LIMIT);
+    size.becomes(wider)
+        .filter(|_| config.is_covered(&mut covered))
 }
 
 /// Appends `answer` with each `max_msg_size` above `overhead` lowered by it: of its `config`, or of the `config` of each of its
@@ -73,9 +69,9 @@ pub fn narrow_max_msg_size(
     let overhead = i64::try_from(overhead).unwrap_or(i64::MAX);
     let narrow = |config: &[u8]| {
         let config = Config::read(config).ok()?;
-        let size = config.size.filter(|size| size.bytes > overhead)?;
-        let is_less = overhead > 0 && config.is_covered(&mut covered);
-        is_less.then_some(size.becomes(size.bytes.saturating_sub(overhead)))
+        let size = config.size.filter(|size| size.value > overhead)?;
+        let narrower = size.becomes(size.value.saturating_sub(overhead));
+        narrower.filter(|_| config.is_covered(&mut covered))
     };
     change_configs(answer, b"streams", narrow, out)
 }
@@ -119,28 +115,10 @@ const MAX_MSG_SIZE_LIMIT: i64 = 0x7FFF_FFFF;
 struct Config<'a> {
     name: Option<&'a [u8]>,
     subjects: Option<&'a [u8]>,
-    size: Option<Size>,
+    size: Option<Number>,
     counts: bool,
     mirror: Option<&'a [u8]>,
     sources: Option<&'a [u8]>,
-}
-
-/// A `max_msg_size` and the span of its value.
-#[derive(Clone, Copy)]
-struct Size {
-    bytes: i64,
-    at: usize,
-    len: usize,
-}
-
-impl Size {
-    const fn becomes(self, new: i64) -> Change {
-        Change {
-            at: self.at,
-            len: self.len,
-            new,
-        }
-    }
 }
 
 impl<'a> Config<'a> {
@@ -151,9 +129,8 @@ impl<'a> Config<'a> {
             let (value, is_null) = (member.value, member.value == b"null");
             let is = |name: &str| key_is(member.key, name.as_bytes());
             if is("max_msg_size") {
-                let size = integer(value).filter(|&bytes| bytes <= MAX_MSG_SIZE_LIMIT);
-                let (at, len) = (member.at, value.len());
-                config.size = size.map(|bytes| Size { bytes, at, len }).or(config.size);
+                let size = Number::of(&member).filter(|size| size.value <= MAX_MSG_SIZE_LIMIT);
+                config.size = size.or(config.size);
             } else if is("subjects") {
                 config.subjects = (!is_null).then_some(value);
             } else if is("name") {
@@ -225,25 +202,4 @@ fn filters(origin: &[u8], mut each: impl FnMut(&[u8])) {
     for source in transforms {
         each(source.as_deref().unwrap_or(ALL));
     }
-}
-
-/// The last value of this key.
-fn last<'a>(object: &'a [u8], key: &[u8]) -> Result<Option<&'a [u8]>, NotAnObject> {
-    let mut value = None;
-    for member in Members::new(object) {
-        let member = member?;
-        value = key_is(member.key, key).then_some(member.value).or(value);
-    }
-    Ok(value)
-}
-
-/// The last value of this key other than `null`, if it is a string that is not empty.
-fn last_text<'a>(object: &'a [u8], key: &[u8]) -> Result<Option<Cow<'a, [u8]>>, NotAnObject> {
-    let mut value = None;
-    for member in Members::new(object) {
-        let member = member?;
-        let is_it = key_is(member.key, key) && member.value != b"null";
-        value = is_it.then_some(member.value).or(value);
-    }
-    Ok(value.and_then(text).filter(|text| !text.is_empty()))
 }

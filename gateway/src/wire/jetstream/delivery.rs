@@ -1,7 +1,7 @@
 //! Deliveries of consumers: reply subjects for acknowledgements, acknowledgements, `Nats-Msg-Size`, and the statuses of pulls.
 
 use super::super::header::{self, HeaderNumber};
-use super::super::write::Decimal;
+use super::super::json;
 use super::Pending;
 
 /// The stored message that a delivery carries, read from its reply subject, which identifies it.
@@ -62,10 +62,9 @@ impl<'a> Delivery<'a> {
 
 /// The value of `Nats-Msg-Size` less `overhead`; `None` unless it is a number above that.
 #[must_use]
-pub fn narrow_msg_size(value: &[u8], overhead: usize) -> Option<Decimal> {
-    let size = usize::try_from(number(value)?).ok()?;
-    let narrowed = size.checked_sub(overhead)?;
-    (narrowed > 0).then(|| Decimal::new(narrowed))
+pub fn narrow_msg_size(value: &[u8], overhead: usize) -> Option<u64> {
+    let narrowed = number(value)?.checked_sub(u64::try_from(overhead).ok()?);
+    narrowed.filter(|size| *size > 0)
 }
 
 /// The pull request behind `+NXT`, in an acknowledgement that asks for more messages.
@@ -89,8 +88,6 @@ pub fn pending(headers: &[u8]) -> Option<(Pending, HeaderNumber<'_>)> {
 
 /// Digits alone, no sign.
 fn number(text: &[u8]) -> Option<u64> {
-    if !text.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
+    let is_plain = text.iter().all(u8::is_ascii_digit);
+    json::number(text).filter(|_| is_plain)
 }

@@ -7,7 +7,7 @@
 use super::super::Buffer;
 use super::super::header::{self, HeaderNumber};
 use super::super::json::{Members, key_is};
-use super::change::{Change, change_config, change_configs};
+use super::change::{Change, Number, change_config, change_configs};
 use super::integer;
 use super::pull::{MIN_MESSAGE_SIZE, room};
 
@@ -44,16 +44,10 @@ pub fn exceeded(headers: &[u8], overhead: usize) -> Option<(HeaderNumber<'_>, u6
 
 /// What becomes of the last `max_bytes` of a consumer's configuration that is a number.
 fn change(config: &[u8], new: impl FnOnce(i64) -> Option<i64>) -> Option<Change> {
-    let numbers = Members::new(config)
-        .map_while(Result::ok)
-        .filter(|member| key_is(member.key, b"max_bytes"))
-        .filter_map(|member| Some((member, integer(member.value)?)));
-    let (member, limit) = numbers.last()?;
-    Some(Change {
-        at: member.at,
-        len: member.value.len(),
-        new: new(limit)?,
-    })
+    let members = Members::new(config).map_while(Result::ok);
+    let bounds = members.filter(|member| key_is(member.key, b"max_bytes"));
+    let limit = bounds.filter_map(|member| Number::of(&member)).last()?;
+    limit.becomes(new(limit.value)?)
 }
 
 /// `None`: it stays as it is.
@@ -61,8 +55,7 @@ fn wider(limit: i64, overhead: usize) -> Option<i64> {
     let bytes = u64::try_from(limit).ok().filter(|bytes| *bytes > 0)?;
     let overhead = u64::try_from(overhead).unwrap_or(u64::MAX);
     let wider = bytes.saturating_add(overhead.saturating_mul(room(bytes)));
-    let wider = i64::try_from(wider).unwrap_or(i64::MAX);
-    (wider != limit).then_some(wider)
+    Some(i64::try_from(wider).unwrap_or(i64::MAX))
 }
 
 /// The largest limit of which [`wider`] makes no more than this. `None`: there is none, and it stays as it is.

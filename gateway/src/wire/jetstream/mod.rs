@@ -55,10 +55,38 @@ pub use stored_message::{Ambiguous, StoredMessage};
 pub use subject_uses::{SubjectUse, header_subject_uses, subject_transforms, subject_uses};
 pub use trace::is_trace_event;
 
-use super::json::natural;
+use std::borrow::Cow;
+
+use super::json::{Members, NotAnObject, key_is, natural, number, text};
 
 /// An integer as Go reads it: an optional minus, no leading zeros, no fraction, no exponent.
 fn integer(value: &[u8]) -> Option<i64> {
     natural(value.strip_prefix(b"-").unwrap_or(value))?;
-    std::str::from_utf8(value).ok()?.parse().ok()
+    number(value)
+}
+
+/// The last value of this key.
+fn last<'a>(object: &'a [u8], key: &[u8]) -> Result<Option<&'a [u8]>, NotAnObject> {
+    last_that(object, key, |_| true)
+}
+
+/// The last value of this key other than `null`, if it is a string that is not empty.
+fn last_text<'a>(object: &'a [u8], key: &[u8]) -> Result<Option<Cow<'a, [u8]>>, NotAnObject> {
+    let value = last_that(object, key, |value| value != b"null")?;
+    Ok(value.and_then(text).filter(|text| !text.is_empty()))
+}
+
+fn last_that<'a>(
+    object: &'a [u8],
+    key: &[u8],
+    counts: impl Fn(&[u8]) -> bool,
+) -> Result<Option<&'a [u8]>, NotAnObject> {
+    let mut value = None;
+    for member in Members::new(object) {
+        let member = member?;
+        if key_is(member.key, key) && counts(member.value) {
+            value = Some(member.value);
+        }
+    }
+    Ok(value)
 }

@@ -10,6 +10,7 @@ use std::num::NonZeroU64;
 use super::super::Buffer;
 use super::super::json::{Elements, Members, NotAnObject, key_is};
 use super::super::write::Decimal;
+use super::change::{Change, Number};
 use super::integer;
 
 /// What the server counts at least for a message: a subject of one byte and the shortest reply that acknowledges. More
@@ -61,9 +62,8 @@ pub struct Pending {
 #[must_use]
 pub fn bounded_pull(body: &[u8]) -> Option<Option<BoundedPull>> {
     let asked = RequestBody::read(body).ok()?;
-    let span = asked.max_bytes.filter(|span| span.max_bytes > 0)?;
     let batch = u64::try_from(asked.batch).unwrap_or_default();
-    let max_bytes = NonZeroU64::new(span.max_bytes.unsigned_abs())?;
+    let max_bytes = asked.limit()?;
     let tells = (1..=room(max_bytes.get())).contains(&batch);
     Some((!tells).then_some(BoundedPull { batch, max_bytes }))
 }
@@ -130,21 +130,21 @@ pub struct DirectGetBatch {
 #[must_use]
 pub fn batch(body: &[u8]) -> Option<DirectGetBatch> {
     let asked = RequestBody::read(body).ok()?;
-    let max_bytes = asked.max_bytes.filter(|span| span.max_bytes > 0);
-    (asked.batch > 0 || asked.has_multi_last).then_some(DirectGetBatch {
-        max_bytes: max_bytes.and_then(|span| NonZeroU64::new(span.max_bytes.unsigned_abs())),
+    (asked.batch > 0 || asked.has_multi_last).then(|| DirectGetBatch {
+        max_bytes: asked.limit(),
         without_headers: asked.without_headers(),
     })
 }
 
 /// Appends `body` with both edits, or nothing if neither applies. `no_hdr` replaces a `true` of that key.
-fn write(body: &[u8], wider: Option<(Span, i64)>, no_hdr: Option<&[u8]>, out: &mut Buffer) -> bool {
+fn write(body: &[u8], wider: Option<Change>, no_hdr: Option<&[u8]>, out: &mut Buffer) -> bool {
+    let digits = wider.map(Change::digits);
     let mut copied = 0;
     for member in Members::new(body).flatten() {
-        let is_wider = wider.filter(|(span, _)| span.at == member.at);
+        let is_wider = wider.is_some_and(|wider| wider.number.at == member.at);
         let shown = no_hdr.filter(|_| member.value == b"true" && key_is(member.key, b"no_hdr"));
-        let wider = is_wider.map(|(_, max)| Decimal::new(usize::try_from(max).unwrap_or_default()));
-        let Some(value) = wider.as_ref().map(Decimal::digits).or(shown) else {
+        let digits = digits.as_ref().filter(|_| is_wider);
+        let Some(value) = digits.map(Decimal::digits).or(shown) else {
             continue;
         };
         out.put(body.get(copied..member.at).unwrap_or_default());
@@ -157,18 +157,11 @@ fn write(body: &[u8], wider: Option<(Span, i64)>, no_hdr: Option<&[u8]>, out: &m
     copied > 0
 }
 
-/// A `max_bytes` and its offset in the body.
-#[derive(Clone, Copy)]
-struct Span {
-    at: usize,
-    max_bytes: i64,
-}
-
 /// The keys of a body that matter here.
 #[derive(Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a key of the body")]
 struct RequestBody {
-    max_bytes: Option<Span>,
+    max_bytes: Option<Number>,
     batch: i64,
     /// Whether `multi_last` is not empty.
     has_multi_last: bool,
@@ -180,14 +173,10 @@ impl RequestBody {
         let mut asked = Self::default();
         for member in Members::new(body) {
             let member = member?;
-            let number = integer(member.value);
             if key_is(member.key, b"max_bytes") {
-                let at = member.at;
-                asked.max_bytes = number
-                    .map(|max_bytes| Span { at, max_bytes })
-                    .or(asked.max_bytes);
+                asked.max_bytes = Number::of(&member).or(asked.max_bytes);
             } else if key_is(member.key, b"batch") {
-                asked.batch = number.unwrap_or(asked.batch);
+                asked.batch = integer(member.value).unwrap_or(asked.batch);
             } else if key_is(member.key, b"multi_last") {
                 asked.has_multi_last = matches!(Elements::new(member.value).next(), Some(Ok(_)));
             } else if key_is(member.key, b"no_hdr") && member.value != b"null" {
@@ -201,15 +190,18 @@ impl RequestBody {
         self.no_hdr && !self.has_multi_last
     }
 
-    /// A positive `max_bytes`, and what it is raised to; `room`: how many messages fit.
-    fn wider(&self, overhead: usize, room: fn(u64) -> u64) -> Option<(Span, i64)> {
-        let span = self.max_bytes.filter(|span| span.max_bytes > 0)?;
+    /// A positive `max_bytes`.
+    fn limit(&self) -> Option<NonZeroU64> {
+        NonZeroU64::new(u64::try_from(self.max_bytes?.value).ok()?)
+    }
+
+    /// What a positive `max_bytes` is raised to; `room`: how many messages fit.
+    fn wider(&self, overhead: usize, room: fn(u64) -> u64) -> Option<Change> {
         let overhead = i64::try_from(overhead).unwrap_or(i64::MAX);
-        let room = room(span.max_bytes.unsigned_abs());
-        let room = i64::try_from(room).unwrap_or(i64::MAX);
+        let room = i64::try_from(room(self.limit()?.get())).unwrap_or(i64::MAX);
         let more = overhead.saturating_mul(self.batch().min(room));
-        let wider = span.max_bytes.saturating_add(more);
-        (wider != span.max_bytes).then_some((span, wider))
+        let max_bytes = self.max_bytes?;
+        max_bytes.becomes(max_bytes.value.saturating_add(more))
     }
 
     /// How many messages it asks for.

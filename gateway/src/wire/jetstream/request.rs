@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::super::json::{Members, key_is, text};
+use super::last_text;
 
 /// A request to JetStream's API, by how its body or its response is rewritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub enum Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Parses what follows `$JS.API.` in a subject (of [`super::super::subject::normalise`]).
+    /// Parses what follows `$JS.API.` in a subject, or what stands for that with a domain or another prefix.
     #[must_use]
     pub fn of(request: &'a [u8]) -> Self {
         if let Some(rest) = request.strip_prefix(b"DIRECT.GET.") {
@@ -107,12 +107,5 @@ fn direct_get(rest: &[u8]) -> Request<'_> {
 /// `deliver_subject` in the body of [`Request::Snapshot`], to which the server publishes the snapshot's chunks.
 #[must_use]
 pub fn deliver_subject(body: &[u8]) -> Option<Cow<'_, [u8]>> {
-    let mut subject = None;
-    for member in Members::new(body) {
-        let member = member.ok()?;
-        if key_is(member.key, b"deliver_subject") && member.value != b"null" {
-            subject = text(member.value);
-        }
-    }
-    subject.filter(|subject| !subject.is_empty())
+    last_text(body, b"deliver_subject").ok().flatten()
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use data_encoding::BASE64;
 
 use super::super::Buffer;
-use super::super::json::{Member, Members, key_is, text};
+use super::super::json::{Member, Members, key_is, number, text, unquoted};
 
 /// No server writes this text: it is no JSON object, or a relevant key is given twice or in another letter case, so that two
 /// clients could read two different messages. For a sealed subject it must be withheld.
@@ -80,12 +80,6 @@ impl<'a> StoredMessage<'a> {
         })
     }
 
-    /// Length of the payload in bytes, 0 if there is none; exact if [`Self::decode`] succeeds.
-    #[must_use]
-    pub fn data_len(&self) -> usize {
-        self.data.map_or(0, decoded_len)
-    }
-
     /// Appends the payload to `out`. `false`: it is not standard base64 with padding; `out` is unchanged.
     #[must_use]
     pub fn decode(&self, out: &mut Vec<u8>) -> bool {
@@ -131,14 +125,7 @@ fn inner(value: &[u8]) -> Result<Option<&[u8]>, Ambiguous> {
     if value == b"null" {
         return Ok(None);
     }
-    let text = value
-        .strip_prefix(b"\"")
-        .and_then(|v| v.strip_suffix(b"\""));
-    text.map(Some).ok_or(Ambiguous)
-}
-
-fn number(value: &[u8]) -> Option<u64> {
-    std::str::from_utf8(value).ok()?.parse().ok()
+    unquoted(value).map(Some).ok_or(Ambiguous)
 }
 
 fn encode(data: &[u8], out: &mut Buffer) {
@@ -148,16 +135,6 @@ fn encode(data: &[u8], out: &mut Buffer) {
         BASE64.encode_mut(piece, text);
         out.put(text);
     }
-}
-
-fn decoded_len(base64: &[u8]) -> usize {
-    let padding = base64
-        .iter()
-        .rev()
-        .take(2)
-        .take_while(|&&b| b == b'=')
-        .count();
-    (base64.len() / 4).saturating_mul(3).saturating_sub(padding)
 }
 
 fn decode(base64: &[u8], out: &mut Vec<u8>) -> bool {

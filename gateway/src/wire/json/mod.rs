@@ -5,7 +5,7 @@
 
 mod text;
 
-pub(super) use text::{is_string, is_text, key_is, natural, quote, text};
+pub(super) use text::{is_string, is_text, key_is, natural, number, quote, text, unquoted};
 
 /// The text is not a JSON object, or nests too deep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

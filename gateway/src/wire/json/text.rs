@@ -1,6 +1,7 @@
 //! Keys, strings and numbers: read as Go's `encoding/json` does, and written.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
 use super::super::Buffer;
 
@@ -51,7 +52,7 @@ fn fold(c: char) -> Option<u8> {
 /// The value of a string, escapes resolved as Go does: half a surrogate pair and an unknown escape become U+FFFD. `None` for any
 /// other value.
 pub(in crate::wire) fn text(value: &[u8]) -> Option<Cow<'_, [u8]>> {
-    let inner = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    let inner = unquoted(value)?;
     let Some(escape) = memchr::memchr(b'\\', inner) else {
         return Some(Cow::Borrowed(inner));
     };
@@ -130,23 +131,28 @@ pub(in crate::wire) fn quote(text: &str, out: &mut Buffer) {
     out.put(b"\"");
 }
 
+/// What stands between the quotes of a string, escapes unresolved.
+pub(in crate::wire) fn unquoted(value: &[u8]) -> Option<&[u8]> {
+    value.strip_prefix(b"\"")?.strip_suffix(b"\"")
+}
+
+/// A number as Rust reads it.
+pub(in crate::wire) fn number<N: FromStr>(value: &[u8]) -> Option<N> {
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
 /// A JSON number without sign, fraction and exponent.
 pub(in crate::wire) fn natural(value: &[u8]) -> Option<u64> {
     match value {
         b"0" => Some(0),
-        [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit) => {
-            std::str::from_utf8(value).ok()?.parse().ok()
-        }
+        [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit) => number(value),
         _ => None,
     }
 }
 
 /// Whether a value is a valid JSON string.
 pub(in crate::wire) fn is_text(value: &[u8]) -> bool {
-    let inner = value
-        .strip_prefix(b"\"")
-        .and_then(|v| v.strip_suffix(b"\""));
-    inner.is_some_and(is_string)
+    unquoted(value).is_some_and(is_string)
 }
 
 /// Whether this may stand between the quotes of a string.

@@ -1,6 +1,6 @@
 //! Rules of the handshake: INFO and CONNECT.
 
-use super::super::connect::{Connect, Edits, Refused};
+use super::super::connect::{Connect, Refused};
 use super::super::info::{self, Info, Tls};
 use super::super::{Buffer, NotAnObject};
 
@@ -18,7 +18,7 @@ fn edits<'a>() -> info::Edits<'a> {
         host: "127.0.0.1",
         port: 4223,
         connect_urls: &[],
-        client_ip: Some("192.0.2.9"),
+        client_ip: "192.0.2.9",
         tls: Tls::None,
         lame_duck: false,
     }
@@ -113,11 +113,9 @@ fn info_is_read_as_the_server_said_it() {
         (info.max_payload, info.payload_limit()),
         (1_048_576, Some(1_048_576))
     );
-    assert_eq!((info.proto, info.api_lvl, info.client_id), (1, 4, u64::MAX));
+    assert_eq!(info.api_lvl, 4);
     assert_eq!(info.nonce, Some(&b"SvNsb2xw"[..]));
-    assert_eq!(info.version, Some(&b"2.15.1"[..]));
-    assert!(info.headers() && info.auth_required() && info.tls_required() && info.jetstream());
-    assert!(!info.lame_duck() && !info.tls_available());
+    assert!(info.headers && info.auth_required && info.tls_required && !info.tls_available);
     assert_eq!(
         Info::read(br#"{"max_payload":-1}"#).map(|info| info.payload_limit()),
         Ok(None)
@@ -160,47 +158,48 @@ fn info_nested_beyond_every_reader_is_refused_without_recursion() {
     );
 }
 
+/// The options after a first CONNECT.
+fn read(json: &[u8]) -> Result<Connect, Refused> {
+    let mut options = Connect::default();
+    options.apply(json, None, &mut Buffer::new())?;
+    Ok(options)
+}
+
 /// What the server gets of a CONNECT.
-fn taken(options: &mut Connect, json: &[u8], edits: &Edits<'_>) -> Result<String, Refused> {
+fn taken(options: &mut Connect, json: &[u8], proxy_sig: Option<&str>) -> Result<String, Refused> {
     let mut out = Buffer::new();
-    options.apply(json, edits, &mut out)?;
+    options.apply(json, proxy_sig, &mut out)?;
     Ok(String::from_utf8(out.filled().to_vec()).expect("UTF-8"))
 }
 
 #[test]
-fn r7_absent_keys_mean_verbose_pedantic_echo_and_no_headers() {
-    let options = Connect::read(b"{}").expect("valid");
+fn r7_absent_keys_mean_verbose_and_no_headers() {
+    let options = read(b"{}").expect("valid");
     assert_eq!(options, Connect::default());
-    assert!(options.verbose() && options.pedantic() && options.echo());
-    assert!(!options.headers() && !options.no_responders());
-    assert_eq!(options.protocol(), 0);
+    assert!(options.verbose && !options.headers);
+    assert_eq!(options.protocol, 0);
 }
 
 #[test]
 fn r8_a_second_connect_keeps_what_it_does_not_name() {
-    let mut options =
-        Connect::read(br#"{"verbose":false,"headers":true,"protocol":1}"#).expect("valid");
-    let changed = taken(
-        &mut options,
-        br#"{"headers":null,"echo":false}"#,
-        &Edits::default(),
-    );
+    let mut options = read(br#"{"verbose":false,"headers":true,"protocol":1}"#).expect("valid");
+    let changed = taken(&mut options, br#"{"headers":null,"echo":false}"#, None);
     changed.expect("valid");
-    assert!(!options.verbose() && options.headers() && !options.echo() && options.pedantic());
-    assert_eq!(options.protocol(), 1);
+    assert!(!options.verbose && options.headers);
+    assert_eq!(options.protocol, 1);
     let before = options;
-    let same = taken(&mut options, b" null ", &Edits::default());
+    let same = taken(&mut options, b" null ", None);
     assert_eq!((same.as_deref(), options), (Ok(" null "), before));
 }
 
 #[test]
 fn r23_keys_are_read_in_any_case_and_the_last_one_wins() {
-    let options = Connect::read(
+    let options = read(
         br#"{"headers":false,"HEADERS":true,"verbose":true,"\u0056erbose":false,"other":[{}]}"#,
     );
-    assert!(options.is_ok_and(|options| options.headers() && !options.verbose()));
-    let folded = Connect::read("{\"no_re\u{17F}ponders\":true}".as_bytes());
-    assert!(folded.is_ok_and(|options| options.no_responders()));
+    assert!(options.is_ok_and(|options| options.headers && !options.verbose));
+    let folded = read("{\"header\u{17F}\":true}".as_bytes());
+    assert!(folded.is_ok_and(|options| options.headers));
 }
 
 #[test]
@@ -212,11 +211,7 @@ fn r23_wrong_types_and_wrong_json_are_refused_as_the_server_refuses_them() {
         r#"{"user":5}"#,
         r#"{"import":5}"#,
     ] {
-        assert_eq!(
-            Connect::read(json.as_bytes()),
-            Err(Refused::WrongType),
-            "{json}"
-        );
+        assert_eq!(read(json.as_bytes()), Err(Refused::WrongType), "{json}");
     }
     for json in [
         "[]",
@@ -229,13 +224,9 @@ fn r23_wrong_types_and_wrong_json_are_refused_as_the_server_refuses_them() {
         "{\"a\":tru}",
         "{'a':1}",
     ] {
-        assert_eq!(
-            Connect::read(json.as_bytes()),
-            Err(Refused::NotAnObject),
-            "{json}"
-        );
+        assert_eq!(read(json.as_bytes()), Err(Refused::NotAnObject), "{json}");
     }
-    assert!(Connect::read(b"{\"name\":\"\xff\"}").is_ok());
+    assert!(read(b"{\"name\":\"\xff\"}").is_ok());
 }
 
 #[test]
@@ -248,21 +239,18 @@ fn r24_proxy_sig_of_a_client_is_stripped_however_it_is_spelt() {
         "\\u0070roxy_\\u017fig",
     ] {
         let json = format!("{{ \"a\":1, \"{key}\":\"x\",\"b\":2}}");
-        let stripped = taken(&mut Connect::default(), json.as_bytes(), &Edits::default());
+        let stripped = taken(&mut Connect::default(), json.as_bytes(), None);
         assert_eq!(stripped.as_deref(), Ok(r#"{ "a":1,"b":2}"#), "{key}");
     }
 }
 
 #[test]
 fn r24_our_own_proxy_sig_takes_the_place_of_the_clients() {
-    let edits = Edits {
-        proxy_sig: Some("ours"),
-    };
     for (json, expected) in [
         (r#"{"proxy_sig":"theirs"}"#, r#"{"proxy_sig":"ours"}"#),
         (r#"{"a":1} "#, r#"{"a":1,"proxy_sig":"ours"} "#),
     ] {
-        let signed = taken(&mut Connect::default(), json.as_bytes(), &edits);
+        let signed = taken(&mut Connect::default(), json.as_bytes(), Some("ours"));
         assert_eq!(signed.as_deref(), Ok(expected));
     }
 }
@@ -270,7 +258,7 @@ fn r24_our_own_proxy_sig_takes_the_place_of_the_clients() {
 #[test]
 fn r24_a_connect_without_proxy_sig_passes_byte_for_byte() {
     for json in ["{ }", " {\"a\" : 1 ,\n\"a\":[ ]} ", "{}"] {
-        let same = taken(&mut Connect::default(), json.as_bytes(), &Edits::default());
+        let same = taken(&mut Connect::default(), json.as_bytes(), None);
         assert_eq!(same.as_deref(), Ok(json));
     }
 }
@@ -289,7 +277,7 @@ fn r23_odd_json_is_judged_as_the_server_was_seen_to_judge_it() {
         br#"{"no-responders":1,"noresponders":1}"#,
         &depth(16),
     ] {
-        assert!(Connect::read(json).is_ok(), "{}", json.escape_ascii());
+        assert!(read(json).is_ok(), "{}", json.escape_ascii());
     }
     for json in [
         &br#"{"protocol":1e0}"#[..],
@@ -304,7 +292,7 @@ fn r23_odd_json_is_judged_as_the_server_was_seen_to_judge_it() {
         br#"{"verbose":"true"}"#,
         &depth(10_000),
     ] {
-        assert!(Connect::read(json).is_err(), "{}", json.escape_ascii());
+        assert!(read(json).is_err(), "{}", json.escape_ascii());
     }
 }
 
@@ -313,8 +301,8 @@ fn r23_odd_json_is_judged_as_the_server_was_seen_to_judge_it() {
 fn connect_that_nests_or_lists_more_than_any_client_s_is_refused() {
     let deep = format!("{{\"x\":{}{}}}", "{\"x\":".repeat(17), "}".repeat(17));
     let deep = deep.replace(":}", ":1}");
-    assert_eq!(Connect::read(deep.as_bytes()), Err(Refused::NotAnObject));
+    assert_eq!(read(deep.as_bytes()), Err(Refused::NotAnObject));
     let many = |count: usize| format!("{{{}\"echo\":true}}", "\"x\":1,".repeat(count));
-    assert!(Connect::read(many(255).as_bytes()).is_ok());
-    assert_eq!(Connect::read(many(256).as_bytes()), Err(Refused::TooMany));
+    assert!(read(many(255).as_bytes()).is_ok());
+    assert_eq!(read(many(256).as_bytes()), Err(Refused::TooMany));
 }

@@ -304,7 +304,7 @@ fn stored_message_changes_its_data_and_nothing_else() {
     assert_eq!((&*stored.subject, stored.sequence), (&b"a.1"[..], 2));
     let (mut data, mut headers) = (b"kept".to_vec(), Vec::new());
     assert!(stored.decode(&mut data) && stored.decode_headers(&mut headers));
-    assert_eq!((&data[..], stored.data_len()), (&b"keptx"[..], 1));
+    assert_eq!(data, b"keptx");
     assert_eq!(headers, b"NATS/1.0\r\nNats-Msg-Id: 7\r\n\r\n");
     let mut out = Buffer::new();
     stored.rewrite(b"hello", &mut out);
@@ -322,7 +322,7 @@ fn stored_answer_without_a_message_passes() {
     let stored = StoredMessage::parse(empty).unwrap().unwrap();
     let mut out = Buffer::new();
     stored.rewrite(b"ignored", &mut out);
-    assert_eq!((out.filled(), stored.data_len()), (&empty[..], 0));
+    assert_eq!(out.filled(), empty);
 }
 
 #[test]
@@ -474,9 +474,9 @@ fn delivery_is_read_from_both_forms_of_reply() {
 
 #[test]
 fn announced_size_is_the_plaintexts() {
-    let narrow = |value: &[u8]| narrow_msg_size(value, 48).map(|size| size.digits().to_vec());
-    assert_eq!(narrow(b"1048").as_deref(), Some(&b"1000"[..]));
-    assert_eq!(narrow(b"49").as_deref(), Some(&b"1"[..]));
+    let narrow = |value: &[u8]| narrow_msg_size(value, 48);
+    assert_eq!(narrow(b"1048"), Some(1000));
+    assert_eq!(narrow(b"49"), Some(1));
     for value in [
         &b"48"[..],
         b"0",
