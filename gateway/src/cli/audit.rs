@@ -67,11 +67,11 @@ fn begin(args: &AuditBegin, out: &mut Output) -> Result<(), Failure> {
     order::require_reason(&args.why)?;
     let checked = load::configuration(&args.options)?;
     let (mut catalogue, custodian) = load::unread(&checked)?;
-    catalogue.refresh().map_err(|error| Failure::of(&error))?;
+    catalogue.refresh()?;
     let who = Actor::Uid(getuid().as_raw()).to_string();
     let said = (who.into(), args.why.as_str().into());
     let begun = app::begin_audit_log(&catalogue, &*custodian, said, &Clock::system());
-    let log = begun.map_err(|error| Failure::of(&error))?;
+    let log = begun?;
     let folder = app::audit_directory(catalogue.path());
     out.line(format_args!("begun {}", folder.join(LOG).display()))?;
     if let Some(key) = log.verifier() {
@@ -85,7 +85,7 @@ fn verify(args: &AuditVerify, out: &mut Output) -> Result<(), Failure> {
     let log = log(&args.options)?;
     let key = match &args.key {
         Some(key) => key.clone(),
-        None => app::audit_verifier(load::state_of(&log)).map_err(|error| Failure::of(&error))?,
+        None => app::audit_verifier(load::state_of(&log))?,
     };
     let kept = args
         .checkpoint
@@ -122,11 +122,10 @@ fn verified(
     key: &VerifierKey,
     kept: &[Checkpoint],
 ) -> Result<Verified, Failure> {
-    let verified = load::verify(log, key, kept).map_err(|error| verify_failure(&error))?;
+    let verified = load::verify(log, key, kept).map_err(verify_failure)?;
     // A copy elsewhere has no records.
     if options.log.is_none() || load::state_of(log).join(RECORDS).is_dir() {
-        compare_records(&Real, load::state_of(log), &verified.last)
-            .map_err(|error| rolled_back(&error))?;
+        compare_records(&Real, load::state_of(log), &verified.last).map_err(rolled_back)?;
     }
     Ok(verified)
 }
@@ -177,21 +176,21 @@ fn report(log: &Path, key: &VerifierKey, verified: &Verified) -> Report {
     }
 }
 
-fn verify_failure(error: &VerifyError) -> Failure {
+fn verify_failure(error: VerifyError) -> Failure {
     match error {
         VerifyError::Altered { .. } | VerifyError::NoCheckpoint { .. } => {
-            Failure::with_exit(Exit::Altered, error)
+            Failure::with_exit(Exit::Altered, &error)
         }
-        VerifyError::Disk(error) => Failure::of(error),
+        VerifyError::Disk(error) => error.into(),
     }
 }
 
 /// A record that differs from what the log says of it.
-fn rolled_back(error: &LoadError) -> Failure {
+fn rolled_back(error: LoadError) -> Failure {
     if error.is_rollback() {
-        Failure::with_exit(Exit::Altered, error)
+        Failure::with_exit(Exit::Altered, &error)
     } else {
-        Failure::of(error)
+        error.into()
     }
 }
 
@@ -227,18 +226,17 @@ fn show(args: &AuditShow, out: &mut Output) -> Result<(), Failure> {
             ));
             Ok(())
         }
-        Err(error) => Err(Failure::of(&error)),
+        Err(error) => Err(error.into()),
     }
 }
 
 /// The latest lines that are wanted, in order of time; the log is read backwards.
 fn latest(args: &AuditShow, log: &Path) -> Result<Vec<Line>, Failure> {
-    let disk = |error: crate::disk::Error| Failure::of(&error);
-    let mut backwards = ReverseLines::open(Arc::new(Real), log.to_owned()).map_err(disk)?;
+    let mut backwards = ReverseLines::open(Arc::new(Real), log.to_owned())?;
     let mut lines = Vec::new();
     let mut finished = BTreeSet::new();
     while lines.len() < args.lines
-        && let Some(bytes) = backwards.next_line().map_err(disk)?
+        && let Some(bytes) = backwards.next_line()?
     {
         let Ok(line) = Line::parse(&bytes) else {
             eprint_line(

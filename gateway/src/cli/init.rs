@@ -1,5 +1,6 @@
 //! `keyway init`: the state directory, with a key-encryption key, an empty catalogue and an audit log that begins.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::app;
@@ -21,8 +22,7 @@ pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
     let passphrase = load::passphrase(&checked.custody)?;
     let (catalogue, custodian) = create_catalogue(&checked, passphrase.as_ref(), args)?;
     let kek = custodian.describe();
-    let audit = app::open_audit(&catalogue, &*custodian, &Clock::system())
-        .map_err(|error| Failure::of(&error))?;
+    let audit = app::open_audit(&catalogue, &*custodian, &Clock::system())?;
     out.line(format_args!("created {}", catalogue.path().display()))?;
     out.line(format_args!(
         "  key-encryption key {} in {}",
@@ -42,7 +42,7 @@ pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
     )?;
     if args.proxy_key {
         out.line("")?;
-        let dir = StateDir::open(catalogue.path()).map_err(|error| Failure::of(&error))?;
+        let dir = StateDir::open(catalogue.path())?;
         proxy_key::show(&dir, checked.proxy_seed.as_deref(), out)?;
     }
     let options = load::options_text(&args.options);
@@ -58,15 +58,12 @@ fn create_catalogue(
     passphrase: Option<&Passphrase>,
     args: &Init,
 ) -> Result<(Catalogue, Arc<dyn Custodian>), Failure> {
-    let dir = StateDir::create(&checked.state).map_err(|error| Failure::of(&error))?;
+    let dir = StateDir::create(&checked.state)?;
     let made = Catalogue::exists(&dir);
-    let lock = Lock::acquire(dir).map_err(|error| {
-        if made {
-            in_use(&error)
-        } else {
-            // Another process is creating it right now.
-            Failure::of(&error)
-        }
+    let lock = Lock::acquire(dir).map_err(|error| match error {
+        disk::Error::Locked { dir, pid } if made => in_use(&dir, pid),
+        // Another process is creating it right now.
+        error => error.into(),
     })?;
     let begun = Catalogue::exists(lock.dir());
     if begun && app::has_audit_log(lock.dir()) {
@@ -74,9 +71,9 @@ fn create_catalogue(
     }
     let custodian = kek(&lock, passphrase)?;
     let catalogue = if begun {
-        Catalogue::open(lock, Arc::clone(&custodian)).map_err(|error| Failure::of(&error))?
+        Catalogue::open(lock, Arc::clone(&custodian))?
     } else {
-        Catalogue::create(lock, Arc::clone(&custodian)).map_err(|error| Failure::of(&error))?
+        Catalogue::create(lock, Arc::clone(&custodian))?
     };
     // Versions without a log: the log was lost, which is not an interrupted `init`.
     if catalogue.keyrings().next().is_some() {
@@ -88,18 +85,15 @@ fn create_catalogue(
 /// A new key-encryption key, or the one that an interrupted `init` left.
 fn kek(lock: &Lock, passphrase: Option<&Passphrase>) -> Result<Arc<dyn Custodian>, Failure> {
     let kek = if local::exists(lock.dir()) {
-        local::open(lock.dir(), passphrase).map_err(|error| Failure::of(&error))?
+        local::open(lock.dir(), passphrase)?
     } else {
-        local::init(lock, passphrase).map_err(|error| Failure::of(&error))?
+        local::init(lock, passphrase)?
     };
     Ok(Arc::new(kek))
 }
 
 /// The directory is locked: it is initialised, and in use.
-fn in_use(error: &disk::Error) -> Failure {
-    let disk::Error::Locked { dir, pid } = error else {
-        return Failure::of(error);
-    };
+fn in_use(dir: &Path, pid: Option<u32>) -> Failure {
     let holder = pid.map_or_else(
         || "another process".to_owned(),
         |pid| format!("process {pid}"),

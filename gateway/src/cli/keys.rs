@@ -47,7 +47,7 @@ pub(super) fn run(args: &Keys, out: &mut Output) -> Result<(), Failure> {
         return why(args, out);
     }
     let view = load::view(&load::configuration(&args.options)?)?;
-    let marks = view.marks().map_err(|error| Failure::of(&error))?;
+    let marks = view.marks()?;
     if args.json {
         out.json(&listing(&view, &marks))?;
     } else if view.versions().next().is_none() {

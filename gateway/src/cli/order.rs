@@ -143,8 +143,7 @@ fn carry_out(target: &Target, order: Order) -> Result<Report, Failure> {
     };
     let done = block_on(async {
         let carried_out = async |rotation| Operations { rotation, caller }.carry_out(order).await;
-        let done = app::offline(checked, opened, carried_out).await;
-        done.map_err(|error| Failure::of(&error))
+        Ok(app::offline(checked, opened, carried_out).await?)
     })?;
     let done = done.map_err(|error| refused(ApiError::of(&error).into_problem()))?;
     if let Report::Rotated(rotated) = &done {

@@ -25,7 +25,7 @@ pub(super) fn run(args: &ProxyKey, out: &mut Output) -> Result<(), Failure> {
 pub(super) fn show(dir: &StateDir, used: Option<&Path>, out: &mut Output) -> Result<(), Failure> {
     let (path, made) = find_or_create(dir)?;
     // Read back: the file may be older than this command.
-    let key = Key::read(&path).map_err(|error| Failure::of(&error))?;
+    let key = Key::read(&path)?;
     let public = key.public();
     let verb = if made { "created" } else { "there already:" };
     out.line(format_args!("{verb} {}", path.display()))?;
@@ -63,10 +63,10 @@ pub(super) fn exists(state: &Path) -> bool {
 /// The path of the key, and whether it was created just now.
 fn find_or_create(dir: &StateDir) -> Result<(PathBuf, bool), Failure> {
     let path = std::path::absolute(dir.join(FILE))?;
-    let (_key, seed) = Key::create().map_err(|error| Failure::of(&error))?;
+    let (_key, seed) = Key::create()?;
     match disk::create(&Real, &path, seed.expose()) {
         Ok(()) => Ok((path, true)),
         Err(disk::Error::Exists { .. }) => Ok((path, false)),
-        Err(error) => Err(Failure::of(&error)),
+        Err(error) => Err(error.into()),
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use crate::config::{self, Errors, GatewayConfig};
+use crate::config::{self, Errors, GatewayConfig, Warning};
 use crate::operations::VersionPath;
 use crate::rotation::KeyringStatus;
 
@@ -40,9 +40,7 @@ impl Target {
     pub(super) fn of(options: &StateOptions) -> Result<Self, Failure> {
         match load::check(options) {
             Ok((checked, warnings)) => {
-                for warning in &warnings {
-                    load::warn(warning.finding());
-                }
+                warnings.iter().map(Warning::finding).for_each(load::warn);
                 let names = checked.keyrings.iter().map(|keyring| &keyring.name);
                 Ok(Self {
                     state: checked.state.clone(),

@@ -166,9 +166,7 @@ fn open(
     (header, binding): (&Header, Binding<'_>),
     envelope: &[u8],
 ) -> Result<Vec<u8>, Failure> {
-    let key = view
-        .version_key(keyring, version.number)
-        .map_err(|error| Failure::of(&error))?;
+    let key = view.version_key(keyring, version.number)?;
     let mut plaintext = vec![0; envelope.len().saturating_sub(OVERHEAD)];
     key.lane(header.suite, header.lane)
         .open(header, binding, envelope, &mut plaintext)
