@@ -128,18 +128,12 @@ fn row((keyring, version): (&KeyringName, &Version), marks: &[(Mark, Kid)]) -> R
 }
 
 fn page(view: &View, marks: &[(Mark, Kid)]) -> Vec<String> {
-    let words = |words: [&str; 6]| words.map(str::to_owned).to_vec();
-    let head = words(["KEYRING", "VERSION", "STATE", "SINCE", "SUITE", "KID"]);
+    let head = ["KEYRING", "VERSION", "STATE", "SINCE", "SUITE", "KID"];
     let rows = view.versions().map(|found| row(found, marks)).map(|row| {
         let mark = row.mark.map(|mark| format!(" ({mark})"));
-        words([
-            &row.keyring,
-            &row.label,
-            &format!("{}{}", row.state, mark.unwrap_or_default()),
-            &row.since,
-            row.suite,
-            &row.kid,
-        ])
+        let state = format!("{}{}", row.state, mark.unwrap_or_default());
+        let suite = row.suite.to_owned();
+        [row.keyring, row.label, state, row.since, suite, row.kid]
     });
-    table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
+    table(head, rows)
 }
