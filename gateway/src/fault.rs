@@ -39,6 +39,8 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// The client has to act.
+    pub const CLIENT: Self = Self::new(Who::Client, Retry::Never);
     /// The operator has to act.
     pub const OPERATOR: Self = Self::new(Who::Operator, Retry::Never);
     /// The operator has to act, or it may succeed after a while.
@@ -61,9 +63,6 @@ pub trait Faulty: std::error::Error {
 
 impl Faulty for keyway_envelope::secret::NoEntropy {
     fn fault(&self) -> Fault {
-        Fault {
-            who: Who::Operator,
-            retry: Retry::Later,
-        }
+        Fault::OPERATOR_LATER
     }
 }

@@ -14,8 +14,8 @@ use super::extract::{JsonBody, NoBody, QueryParameters};
 use super::json::Json;
 use super::shared::Shared;
 use crate::operations::{
-    Caller, Destroy, Operations, Order, Problem, Readiness, Reason, Reloaded, Report, Revoke,
-    Revoked, Rotate, Status, Tail, VersionPath,
+    Caller, Change, Destroy, Operations, Order, Problem, Readiness, Reason, Reloaded, Report,
+    Revoke, Revoked, Rotate, Status, Tail, VersionPath,
 };
 use crate::printable::Printable;
 use crate::rotation::{
@@ -265,7 +265,8 @@ pub(super) async fn suspend(
     Path(which): Path<VersionPath>,
     JsonBody(asked): JsonBody<Reason>,
 ) -> JsonResult<Report> {
-    by.carry_out(Order::Suspend(which, asked)).await
+    by.carry_out(Order::Change(Change::Suspend, which, asked))
+        .await
 }
 
 /// A suspended key version goes back to where it was.
@@ -278,7 +279,8 @@ pub(super) async fn restore(
     Path(which): Path<VersionPath>,
     JsonBody(asked): JsonBody<Reason>,
 ) -> JsonResult<Report> {
-    by.carry_out(Order::Restore(which, asked)).await
+    by.carry_out(Order::Change(Change::Restore, which, asked))
+        .await
 }
 
 /// The overlap of a key version ends now.
@@ -291,7 +293,8 @@ pub(super) async fn archive(
     Path(which): Path<VersionPath>,
     JsonBody(asked): JsonBody<Reason>,
 ) -> JsonResult<Report> {
-    by.carry_out(Order::Archive(which, asked)).await
+    by.carry_out(Order::Change(Change::Archive, which, asked))
+        .await
 }
 
 /// The secret of a key version goes, if nothing stored needs it, or by force.

@@ -6,7 +6,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::disk::{self, AllowedOwner, read_secret_file};
-use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::fault::{Fault, Faulty};
 
 /// The shortest token, in bytes: too long to be guessed, if it is random.
 pub const MIN_LEN: usize = 32;
@@ -102,10 +102,7 @@ impl Faulty for TokenError {
     fn fault(&self) -> Fault {
         match self {
             Self::File(error) => error.fault(),
-            Self::Content(_) | Self::Shared(_) => Fault {
-                who: Who::Operator,
-                retry: Retry::Never,
-            },
+            Self::Content(_) | Self::Shared(_) => Fault::OPERATOR,
         }
     }
 }

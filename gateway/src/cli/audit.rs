@@ -64,12 +64,12 @@ pub(super) fn run(command: &AuditCommand, out: &mut Output) -> Result<(), Failur
 
 /// Begins a new log. The records are not compared with the old log: the operator has checked them.
 fn begin(args: &AuditBegin, out: &mut Output) -> Result<(), Failure> {
-    order::require_reason(&args.why)?;
+    let why = order::reason(&args.why)?.why;
     let checked = load::configuration(&args.options)?;
     let (mut catalogue, custodian) = load::unread(&checked)?;
     catalogue.refresh()?;
     let who = Actor::Uid(getuid().as_raw()).to_string();
-    let said = (who.into(), args.why.as_str().into());
+    let said = (who.into(), why.into());
     let begun = app::begin_audit_log(&catalogue, &*custodian, said, &Clock::system());
     let log = begun?;
     let folder = app::audit_directory(catalogue.path());

@@ -11,7 +11,7 @@ use crate::printable::Count;
 use crate::rotation::KeyringStatus;
 
 use super::admin_client::{AdminClient, Answers};
-use super::args::Top;
+use super::args::StateOptions;
 use super::failure::Failure;
 use super::output::{Line, Output, table};
 use super::run::Signals;
@@ -30,8 +30,8 @@ struct Sample {
     counters: BTreeMap<String, f64>,
 }
 
-pub(super) fn run(args: &Top, out: &mut Output) -> Result<(), Failure> {
-    let target = Target::of(&args.options)?;
+pub(super) fn run(options: &StateOptions, out: &mut Output) -> Result<(), Failure> {
+    let target = Target::of(options)?;
     let screen = FullScreen::enter()?;
     block_on(async {
         match screen {
