@@ -238,18 +238,6 @@ impl Body {
         }
     }
 
-    /// The same, for a line that is yet to be written.
-    pub(super) const fn policy_mut(&mut self) -> Option<&mut InForce> {
-        match self {
-            Self::Note(Note {
-                fact:
-                    Fact::GatewayStarted { policy, .. } | Fact::ConfigurationReloaded { policy, .. },
-                ..
-            }) => policy.as_mut(),
-            Self::Intent(_) | Self::Outcome(_) | Self::Note(_) => None,
-        }
-    }
-
     /// The time in the line: of the intent, of the outcome, or of the fact.
     #[must_use]
     pub const fn time(&self) -> Timestamp {
