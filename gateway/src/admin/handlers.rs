@@ -74,10 +74,8 @@ impl OnBehalf {
 #[utoipa::path(get, path = "/metrics", tag = "open", responses((status = 200, body = String, content_type = "text/plain")))]
 pub(super) async fn metrics(State(shared): AdminState) -> impl IntoResponse {
     shared.metrics.run_upkeep();
-    (
-        [(header::CONTENT_TYPE, PROMETHEUS)],
-        shared.metrics.render(),
-    )
+    let page = shared.metrics.render();
+    ([(header::CONTENT_TYPE, PROMETHEUS)], page)
 }
 
 /// Whether the process lives.
@@ -131,7 +129,7 @@ pub(super) async fn reload(
 ) -> JsonResult<Reloaded> {
     let reload = shared.reload.load_full();
     let reload = reload.ok_or_else(ApiError::stopping)?;
-    let reloaded = reload.0.reload(caller).await;
+    let reloaded = reload.reload(caller).await;
     reloaded.map(Json).map_err(ApiError::unprocessable)
 }
 
@@ -319,8 +317,7 @@ async fn readiness(shared: &Shared) -> Readiness {
 }
 
 fn wants_json(headers: &HeaderMap) -> bool {
-    let accepted = headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok());
+    let accepted = headers.get(header::ACCEPT);
+    let accepted = accepted.and_then(|value| value.to_str().ok());
     accepted.is_some_and(|accepted| accepted.contains("application/json"))
 }

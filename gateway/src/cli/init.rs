@@ -60,10 +60,14 @@ fn create_catalogue(
 ) -> Result<(Catalogue, Arc<dyn Custodian>), Failure> {
     let dir = StateDir::create(&checked.state)?;
     let made = Catalogue::exists(&dir);
-    let lock = Lock::acquire(dir).map_err(|error| match error {
-        disk::Error::Locked { dir, pid } if made => in_use(&dir, pid),
-        // Another process is creating it right now.
-        error => error.into(),
+    let lock = Lock::acquire(dir).map_err(|error| {
+        if let disk::Error::Locked { dir, pid } = &error
+            && made
+        {
+            return in_use(dir, *pid);
+        }
+        // If it is locked, another process is creating it right now.
+        error.into()
     })?;
     let begun = Catalogue::exists(lock.dir());
     if begun && app::has_audit_log(lock.dir()) {
@@ -84,12 +88,11 @@ fn create_catalogue(
 
 /// A new key-encryption key, or the one that an interrupted `init` left.
 fn kek(lock: &Lock, passphrase: Option<&Passphrase>) -> Result<Arc<dyn Custodian>, Failure> {
-    let kek = if local::exists(lock.dir()) {
+    Ok(Arc::new(if local::exists(lock.dir()) {
         local::open(lock.dir(), passphrase)?
     } else {
         local::init(lock, passphrase)?
-    };
-    Ok(Arc::new(kek))
+    }))
 }
 
 /// The directory is locked: it is initialised, and in use.
@@ -114,18 +117,15 @@ fn already_initialised(checked: &GatewayConfig, args: &Init) -> Failure {
         checked.state.display()
     );
     // An `init` may have been killed before its last step.
-    if args.proxy_key && !proxy_key::exists(&checked.state) {
+    let help = if args.proxy_key && !proxy_key::exists(&checked.state) {
         let options = load::options_text(&args.options);
-        let help = format!(
+        &format!(
             "`keyway proxy-key{options}` makes the key of the proxy, which is not there yet; see the verifier key with `keyway audit verify{options}`"
-        );
-        return Failure::new(Exit::Operator, what, help);
-    }
-    Failure::new(
-        Exit::Operator,
-        what,
-        "use it with `keyway run`, add a proxy's key with `keyway proxy-key`, see its verifier key with `keyway audit verify`, or name another directory with --state",
-    )
+        )
+    } else {
+        "use it with `keyway run`, add a proxy's key with `keyway proxy-key`, see its verifier key with `keyway audit verify`, or name another directory with --state"
+    };
+    Failure::new(Exit::Operator, what, help)
 }
 
 fn custody_advice(custody: &Custody) -> &'static str {
