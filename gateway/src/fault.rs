@@ -39,8 +39,6 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// The client has to act.
-    pub const CLIENT: Self = Self::new(Who::Client, Retry::Never);
     /// The operator has to act.
     pub const OPERATOR: Self = Self::new(Who::Operator, Retry::Never);
     /// The operator has to act, or it may succeed after a while.
@@ -63,6 +61,9 @@ pub trait Faulty: std::error::Error {
 
 impl Faulty for keyway_envelope::secret::NoEntropy {
     fn fault(&self) -> Fault {
-        Fault::OPERATOR_LATER
+        Fault {
+            who: Who::Operator,
+            retry: Retry::Later,
+        }
     }
 }

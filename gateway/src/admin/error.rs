@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::TokenError;
-use crate::fault::{Fault, Faulty};
+use crate::fault::{Fault, Faulty, Retry, Who};
 
 /// Administration could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +60,10 @@ impl Faulty for StartError {
             | Self::Socket { .. }
             | Self::Taken { .. }
             | Self::NotASocket { .. }
-            | Self::NoFolder { .. } => Fault::OPERATOR,
+            | Self::NoFolder { .. } => Fault {
+                who: Who::Operator,
+                retry: Retry::Never,
+            },
         }
     }
 }

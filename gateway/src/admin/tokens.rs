@@ -6,7 +6,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::disk::{self, AllowedOwner, read_secret_file};
-use crate::fault::{Fault, Faulty};
+use crate::fault::{Fault, Faulty, Retry, Who};
 
 /// The shortest token, in bytes: too long to be guessed, if it is random.
 pub const MIN_LEN: usize = 32;
@@ -102,7 +102,10 @@ impl Faulty for TokenError {
     fn fault(&self) -> Fault {
         match self {
             Self::File(error) => error.fault(),
-            Self::Content(_) | Self::Shared(_) => Fault::OPERATOR,
+            Self::Content(_) | Self::Shared(_) => Fault {
+                who: Who::Operator,
+                retry: Retry::Never,
+            },
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Why nothing is done.
 
-use crate::fault::{Fault, Faulty};
+use crate::fault::{Fault, Faulty, Retry, Who};
 use crate::rotation::OrderError;
 
 /// An order was not carried out, or a question not answered.
@@ -18,7 +18,10 @@ pub enum Error {
 impl Faulty for Error {
     fn fault(&self) -> Fault {
         match self {
-            Self::NoReason => Fault::CLIENT,
+            Self::NoReason => Fault {
+                who: Who::Client,
+                retry: Retry::Never,
+            },
             Self::Order(error) => error.fault(),
         }
     }
