@@ -78,8 +78,7 @@ pub struct Dependencies {
 /// The running listeners of the administration API.
 pub struct AdminServer {
     addr: Option<SocketAddr>,
-    socket: PathBuf,
-    owned_socket: OwnedFile,
+    socket: OwnedFile,
     shared: Arc<Shared>,
     closing: watch::Sender<bool>,
     listeners: JoinSet<()>,
@@ -124,8 +123,7 @@ pub fn serve(
     listeners.spawn(http_server::serve(unix, routes, closing.subscribe()));
     Ok(AdminServer {
         addr,
-        owned_socket: OwnedFile::new(&config.socket),
-        socket: config.socket.clone(),
+        socket: OwnedFile::new(&config.socket),
         shared,
         closing,
         listeners,
@@ -153,7 +151,7 @@ impl AdminServer {
     /// The unix socket.
     #[must_use]
     pub fn socket(&self) -> &Path {
-        &self.socket
+        self.socket.path()
     }
 
     /// Closes both listeners, waits for requests in progress, and drops the handle of rotation.
@@ -171,7 +169,7 @@ impl AdminServer {
         self.shared.rotation.store(None);
         self.shared.reload.store(None);
         // Commands that look for a running gateway find none.
-        self.owned_socket.remove();
+        self.socket.remove();
         self.tcp_listener.take()
     }
 }

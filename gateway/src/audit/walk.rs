@@ -239,12 +239,10 @@ impl Walk<'_> {
             return Err(self.source.altered(Tampering::Empty));
         }
         if self.extent.covered == 0 {
-            let LogFiles {
-                log, checkpoints, ..
-            } = self.source;
+            let log = self.source.log;
             return Err(VerifyError::NoCheckpoint {
-                log: log.to_path_buf(),
-                checkpoints: checkpoints.unwrap_or(log).to_owned(),
+                log: log.to_owned(),
+                checkpoints: self.source.checkpoints.unwrap_or(log).to_owned(),
             });
         }
         self.extent.checkpoints_len = self.checkpoints.len;

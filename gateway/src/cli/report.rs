@@ -53,9 +53,7 @@ pub(super) fn print(
 }
 
 fn rotated(switch: &Rotated, by: ExecutedBy, out: &mut Output) -> Result<(), Failure> {
-    let Rotated {
-        keyring, to, kid, ..
-    } = switch;
+    let (keyring, to, kid) = (&switch.keyring, &switch.to, &switch.kid);
     let from = switch.from.as_deref().unwrap_or("no version");
     out.line(format_args!("{keyring}: {from} -> {to} (kid {kid})"))?;
     if by == ExecutedBy::Command {

@@ -5,7 +5,7 @@ use crate::catalogue::State;
 use crate::rotation::engine::Order as VersionOrder;
 use crate::rotation::{
     DestroyRequest, Exposure, KeyringStatus, OrderError, Reason, RetentionReasons, Rotation,
-    VersionRef, VersionStatus,
+    VersionRef, VersionStatus, report,
 };
 
 use super::error::Error;
@@ -85,11 +85,7 @@ impl Operations {
     /// [`Error`].
     pub async fn keyring(&self, keyring: &str) -> Result<KeyringStatus, Error> {
         let keyrings = self.rotation.status().await;
-        let names = keyrings.iter().map(|status| &status.keyring);
-        let unknown = OrderError::unknown_keyring(keyring, names);
-        let mut found = keyrings.into_iter();
-        let found = found.find(|status| status.keyring.as_str() == keyring);
-        Ok(found.ok_or(unknown)?)
+        Ok(report::find(&keyrings, keyring)?.clone())
     }
 
     /// One version of a keyring.
