@@ -78,7 +78,8 @@ pub struct Dependencies {
 /// The running listeners of the administration API.
 pub struct AdminServer {
     addr: Option<SocketAddr>,
-    socket: OwnedFile,
+    socket: PathBuf,
+    owned_socket: OwnedFile,
     shared: Arc<Shared>,
     closing: watch::Sender<bool>,
     listeners: JoinSet<()>,
@@ -123,7 +124,8 @@ pub fn serve(
     listeners.spawn(http_server::serve(unix, routes, closing.subscribe()));
     Ok(AdminServer {
         addr,
-        socket: OwnedFile::new(&config.socket),
+        owned_socket: OwnedFile::new(&config.socket),
+        socket: config.socket.clone(),
         shared,
         closing,
         listeners,
@@ -151,7 +153,7 @@ impl AdminServer {
     /// The unix socket.
     #[must_use]
     pub fn socket(&self) -> &Path {
-        self.socket.path()
+        &self.socket
     }
 
     /// Closes both listeners, waits for requests in progress, and drops the handle of rotation.
@@ -169,7 +171,7 @@ impl AdminServer {
         self.shared.rotation.store(None);
         self.shared.reload.store(None);
         // Commands that look for a running gateway find none.
-        self.socket.remove();
+        self.owned_socket.remove();
         self.tcp_listener.take()
     }
 }

@@ -87,7 +87,7 @@ impl Log {
         let source = LogFiles {
             files: &*dir.files,
             log: &log,
-            checkpoints: Some(&checkpoints),
+            checkpoints: &checkpoints,
         };
         let walked = walk(&source, signer.verifier(), (&[], heads));
         let walked = walked.map_err(|source| match source {

@@ -27,6 +27,15 @@ struct Reader<'a> {
     end: u64,
 }
 
+impl Piece {
+    pub(super) fn line(&self) -> Option<&[u8]> {
+        match self {
+            Self::Line(line) => Some(line),
+            Self::Rest(_) => None,
+        }
+    }
+}
+
 pub(super) fn length(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }

@@ -124,11 +124,7 @@ fn verify_lines(
     let mut current = pieces.next()?;
     while let Some(Piece::Line(line)) = current {
         let following = pieces.next()?;
-        let ahead = match &following {
-            Some(Piece::Line(line)) => Some(line.as_slice()),
-            Some(Piece::Rest(_)) | None => None,
-        };
-        walk.step(&line, ahead)?;
+        walk.step(&line, following.as_ref().and_then(Piece::line))?;
         walk.contents.add(walk.extent.tree.size(), &line);
         current = following;
     }
@@ -239,10 +235,9 @@ impl Walk<'_> {
             return Err(self.source.altered(Tampering::Empty));
         }
         if self.extent.covered == 0 {
-            let log = self.source.log;
             return Err(VerifyError::NoCheckpoint {
-                log: log.to_owned(),
-                checkpoints: self.source.checkpoints.unwrap_or(log).to_owned(),
+                log: self.source.log.to_owned(),
+                checkpoints: self.source.checkpoints.to_owned(),
             });
         }
         self.extent.checkpoints_len = self.checkpoints.len;
@@ -268,13 +263,10 @@ struct Checkpoints<'a> {
 
 impl<'a> Checkpoints<'a> {
     fn open(source: &'a LogFiles<'a>, key: &'a VerifierKey) -> Result<Self, VerifyError> {
-        let opened = source
-            .checkpoints
-            .map(|path| Pieces::open(source.files, path));
-        let pieces = match opened.transpose() {
+        let pieces = match Pieces::open(source.files, source.checkpoints) {
             // There may be checkpoints that are kept elsewhere; if not, the log does not verify.
             Err(error) if error.is_missing() => None,
-            opened => opened?,
+            opened => Some(opened?),
         };
         Ok(Self {
             source,

@@ -170,7 +170,7 @@ pub(super) fn verify(
     let source = LogFiles {
         files: &Real,
         log,
-        checkpoints: Some(&checkpoints),
+        checkpoints: &checkpoints,
     };
     // Read before the log, which a running gateway may extend meanwhile.
     let heads = audit_heads(&Real, state_of(log));

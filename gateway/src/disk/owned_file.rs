@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 /// A file or socket that this process has made and removes again, unless another has replaced it (told by device and inode).
 #[derive(Debug)]
-pub struct OwnedFile {
+pub struct OwnedFile(Box<Made>);
+
+#[derive(Debug)]
+struct Made {
     path: PathBuf,
     /// Device and inode.
     identity: Option<(u64, u64)>,
@@ -16,24 +19,18 @@ impl OwnedFile {
     /// The file that this process has just made there.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        Self {
+        Self(Box::new(Made {
             path: path.to_owned(),
             identity: identity(path),
-        }
-    }
-
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+        }))
     }
 
     /// Removes it, if it is still the same file.
     pub fn remove(&self) {
-        let Self {
+        let Made {
             path,
             identity: made,
-        } = self;
+        } = &*self.0;
         if made.is_none() || identity(path) != *made {
             return;
         }

@@ -220,7 +220,7 @@ fn uncreatable(path: &Path, source: io::Error) -> Error {
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
             let mut parents = path.ancestors().skip(1);
             let in_the_way = parents.find(|above| above.exists() && !above.is_dir());
-            let which = in_the_way.map_or("a parent".into(), Path::to_string_lossy);
+            let which = in_the_way.map_or_else(|| "a parent".into(), Path::to_string_lossy);
             place(format!("{which} is not a directory"))
         }
         io::ErrorKind::NotFound => place("its parent takes no new directories".to_owned()),

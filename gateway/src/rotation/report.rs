@@ -368,7 +368,11 @@ impl VersionStatus {
             age_seconds: age.as_secs(),
             sealed: version.sealed.into(),
             used: version.reserved.into(),
-            left: seals.then(|| left.into()).unwrap_or_default(),
+            left: if seals {
+                left.into()
+            } else {
+                Amount::default()
+            },
             exhausted: seals && (left.messages == 0 || left.bytes == 0),
             halted: false,
             outstanding: Amount::default(),
