@@ -80,9 +80,9 @@ impl Exit {
     /// The table at the end of `keyway --help`.
     #[must_use]
     pub fn table() -> String {
-        let lines = Self::VARIANTS.iter();
-        let lines = lines.map(|exit| format!("  {:>3}  {}\n", exit.code(), exit.meaning()));
-        format!("Exit codes:\n{}", lines.collect::<String>())
+        let line = |exit: &Self| format!("  {:>3}  {}\n", exit.code(), exit.meaning());
+        let lines: String = Self::VARIANTS.iter().map(line).collect();
+        format!("Exit codes:\n{lines}")
     }
 }
 
@@ -106,9 +106,9 @@ mod tests {
             .take_while(|line| !line.starts_with("## "))
             .filter(|line| line.starts_with("| ") && !line.starts_with("| code"))
             .collect();
-        let wanted = Exit::VARIANTS.iter();
-        let wanted = wanted.map(|exit| format!("| {} | {} |", exit.code(), exit.meaning()));
-        assert_eq!(rows, wanted.collect::<Vec<_>>());
+        let line = |exit: &Exit| format!("| {} | {} |", exit.code(), exit.meaning());
+        let wanted: Vec<_> = Exit::VARIANTS.iter().map(line).collect();
+        assert_eq!(rows, wanted);
     }
 
     #[test]
