@@ -3,7 +3,7 @@
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -25,10 +25,8 @@ impl<S: Send + Sync, T: DeserializeOwned + 'static> FromRequest<S> for JsonBody<
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        reject_query(request.uri())?;
         let is_json = is_json(request.headers());
-        let body = Bytes::from_request(request, state).await;
-        let body = body.map_err(|rejection| bad_body(&rejection.body_text()))?;
+        let body = body(request, state).await?;
         if !is_json {
             return Err(bad_body("the body is not `application/json`"));
         }
@@ -42,15 +40,13 @@ impl<S: Send + Sync> FromRequest<S> for NoBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        reject_query(request.uri())?;
-        let body = Bytes::from_request(request, state).await;
-        let body = body.map_err(|rejection| bad_body(&rejection.body_text()))?;
+        let body = body(request, state).await?;
         if body.is_empty() {
             return Ok(Self::default());
         }
         strict_json::from_slice(&body).map_err(|error| {
             let error = format!("this path takes no body: {error}");
-            ApiError::request_error(StatusCode::BAD_REQUEST, &error, "send none, or {}")
+            bad(&error, "send none, or {}")
         })
     }
 }
@@ -60,26 +56,22 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryParameter
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
         let read = Query::<T>::try_from_uri(&parts.uri);
-        read.map(|Query(parameters)| Self(parameters))
-            .map_err(|rejection| {
-                let help = "name each parameter once, as GET /v1/openapi.json has it";
-                ApiError::request_error(StatusCode::BAD_REQUEST, &rejection.body_text(), help)
-            })
+        let Query(parameters) = read.map_err(|rejection| {
+            let help = "name each parameter once, as GET /v1/openapi.json has it";
+            bad(&rejection.body_text(), help)
+        })?;
+        Ok(Self(parameters))
     }
 }
 
-/// Refuses a query string where none is read: an option in it would be ignored silently.
-fn reject_query(uri: &Uri) -> Result<(), ApiError> {
-    if uri.query().is_none() {
-        return Ok(());
+/// The bytes of the body. Refuses a query string: an option in it would be ignored silently.
+async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
+    if request.uri().query().is_some() {
+        let help = "send everything in the body; GET /v1/openapi.json has every field";
+        return Err(bad("this path takes no parameters in its address", help));
     }
-    let help = "send everything in the body; GET /v1/openapi.json has every field";
-    let error = "this path takes no parameters in its address";
-    Err(ApiError::request_error(
-        StatusCode::BAD_REQUEST,
-        error,
-        help,
-    ))
+    let body = Bytes::from_request(request, state).await;
+    body.map_err(|rejection| bad_body(&rejection.body_text()))
 }
 
 /// Browsers send this type across origins only after a CORS preflight. JSON is UTF-8 (RFC 8259, section 8.1).
@@ -101,5 +93,9 @@ fn is_utf8_if_charset(parameter: &str) -> bool {
 
 fn bad_body(error: &str) -> ApiError {
     let help = "send one object, such as {\"why\": \"…\"}, each field once, as application/json; GET /v1/openapi.json has every field";
+    bad(error, help)
+}
+
+fn bad(error: &str, help: &str) -> ApiError {
     ApiError::request_error(StatusCode::BAD_REQUEST, error, help)
 }

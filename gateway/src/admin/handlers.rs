@@ -14,8 +14,8 @@ use super::extract::{JsonBody, NoBody, QueryParameters};
 use super::json::Json;
 use super::shared::Shared;
 use crate::operations::{
-    Caller, Destroy, Operations, Order, Problem, Readiness, Reason, Reloaded, Report, Revoke,
-    Revoked, Rotate, Status, Tail, VersionPath,
+    Caller, Change, Destroy, Operations, Order, Problem, Readiness, Reason, Reloaded, Report,
+    Revoke, Revoked, Rotate, Status, Tail, VersionPath,
 };
 use crate::printable::Printable;
 use crate::rotation::{
@@ -74,10 +74,8 @@ impl OnBehalf {
 #[utoipa::path(get, path = "/metrics", tag = "open", responses((status = 200, body = String, content_type = "text/plain")))]
 pub(super) async fn metrics(State(shared): AdminState) -> impl IntoResponse {
     shared.metrics.run_upkeep();
-    (
-        [(header::CONTENT_TYPE, PROMETHEUS)],
-        shared.metrics.render(),
-    )
+    let page = shared.metrics.render();
+    ([(header::CONTENT_TYPE, PROMETHEUS)], page)
 }
 
 /// Whether the process lives.
@@ -131,7 +129,7 @@ pub(super) async fn reload(
 ) -> JsonResult<Reloaded> {
     let reload = shared.reload.load_full();
     let reload = reload.ok_or_else(ApiError::stopping)?;
-    let reloaded = reload.0.reload(caller).await;
+    let reloaded = reload.reload(caller).await;
     reloaded.map(Json).map_err(ApiError::unprocessable)
 }
 
@@ -265,7 +263,8 @@ pub(super) async fn suspend(
     Path(which): Path<VersionPath>,
     JsonBody(asked): JsonBody<Reason>,
 ) -> JsonResult<Report> {
-    by.carry_out(Order::Suspend(which, asked)).await
+    by.carry_out(Order::Change(Change::Suspend, which, asked))
+        .await
 }
 
 /// A suspended key version goes back to where it was.
@@ -278,7 +277,8 @@ pub(super) async fn restore(
     Path(which): Path<VersionPath>,
     JsonBody(asked): JsonBody<Reason>,
 ) -> JsonResult<Report> {
-    by.carry_out(Order::Restore(which, asked)).await
+    by.carry_out(Order::Change(Change::Restore, which, asked))
+        .await
 }
 
 /// The overlap of a key version ends now.
@@ -291,7 +291,8 @@ pub(super) async fn archive(
     Path(which): Path<VersionPath>,
     JsonBody(asked): JsonBody<Reason>,
 ) -> JsonResult<Report> {
-    by.carry_out(Order::Archive(which, asked)).await
+    by.carry_out(Order::Change(Change::Archive, which, asked))
+        .await
 }
 
 /// The secret of a key version goes, if nothing stored needs it, or by force.
@@ -316,8 +317,7 @@ async fn readiness(shared: &Shared) -> Readiness {
 }
 
 fn wants_json(headers: &HeaderMap) -> bool {
-    let accepted = headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok());
+    let accepted = headers.get(header::ACCEPT);
+    let accepted = accepted.and_then(|value| value.to_str().ok());
     accepted.is_some_and(|accepted| accepted.contains("application/json"))
 }

@@ -8,6 +8,14 @@ use crate::operations::Readiness;
 use crate::rotation::engine::RotationStage;
 use crate::rotation::{KeyringStatus, Overview, PublishStall};
 
+/// What a full disk, a rollback and a disk that cannot be read mean.
+const UNRESERVED: &str =
+    "the audit log has no reserve, so that a full disk may keep a revocation from being written";
+const ROLLED_BACK: &str =
+    "a record on disk is not the one in force, so that nothing more can be written to it";
+const UNREAD: &str =
+    "the records on disk cannot be read, so that nothing more can be written to them";
+
 /// The state behind `/readyz`. Clones share it.
 ///
 /// Administration starts after the listeners of clients. What can change later: the gateway is told to stop, the server cannot be
@@ -53,26 +61,29 @@ impl Health {
             reasons.push("no NATS server can be reached".to_owned());
         }
         reasons.extend(keyrings.iter().filter_map(blocked_reason));
+        let faults = [
+            (&overview.rolled_back, ROLLED_BACK),
+            (&overview.unread, UNREAD),
+            (&overview.unreserved, UNRESERVED),
+        ];
+        let faults = faults.into_iter().filter_map(|(why, what)| {
+            let why = why.as_ref()?;
+            Some(format!("{what}: {why}"))
+        });
+        let degraded = keyrings.iter().filter_map(degraded_reason);
+        let degraded = degraded.chain(self.relay_only.get().cloned());
         Readiness {
             ready: reasons.is_empty(),
             reasons,
-            degraded: keyrings
-                .iter()
-                .filter_map(degraded_reason)
-                .chain(self.relay_only.get().cloned())
-                .chain(overview.rolled_back.as_deref().map(rolled_back))
-                .chain(overview.unread.as_deref().map(unread))
-                .chain(overview.unreserved.as_deref().map(unreserved))
-                .collect(),
+            degraded: degraded.chain(faults).collect(),
         }
     }
 }
 
 /// Why publishes on the keyring's subjects wait, where that will not end soon.
 fn blocked_reason(status: &KeyringStatus) -> Option<String> {
-    status
-        .standstill()
-        .filter(|_what| !is_version_pending(status))
+    let standstill = status.standstill();
+    standstill.filter(|_what| !is_version_pending(status))
 }
 
 /// What is degraded, although clients are served.
@@ -88,24 +99,6 @@ fn degraded_reason(status: &KeyringStatus) -> Option<String> {
         return None;
     }
     Some(format!("keyring `{keyring}`: key events fail: {failure}"))
-}
-
-fn unreserved(why: &str) -> String {
-    format!(
-        "the audit log has no reserve, so that a full disk may keep a revocation from being written: {why}"
-    )
-}
-
-fn rolled_back(what: &str) -> String {
-    format!(
-        "a record on disk is not the one in force, so that nothing more can be written to it: {what}"
-    )
-}
-
-fn unread(why: &str) -> String {
-    format!(
-        "the records on disk cannot be read, so that nothing more can be written to them: {why}"
-    )
 }
 
 /// No version seals yet, but one is being made, without failures so far.

@@ -108,8 +108,7 @@ enum RequestPhase {
 /// [`EvictionGuard`] among its extensions.
 pub(super) async fn serve<L>(
     mut listener: L,
-    routes: Router,
-    timeouts: Timeouts,
+    (routes, timeouts): (Router, Timeouts),
     mut closing: watch::Receiver<bool>,
 ) where
     L: Listener<Io: Stream, Addr: Clone + Sync + 'static>,
@@ -204,11 +203,8 @@ impl HttpServer {
         if timeout(self.timeouts.request, asked).await.is_err() {
             return;
         }
-        drop(
-            reached
-                .wait_for(|phase| *phase == RequestPhase::Responding)
-                .await,
-        );
+        let responding = reached.wait_for(|phase| *phase == RequestPhase::Responding);
+        drop(responding.await);
         sleep(self.timeouts.answer).await;
     }
 }
@@ -271,7 +267,7 @@ mod tests {
             let (connect, sockets) = mpsc::unbounded_channel();
             let (closing, closed) = watch::channel(false);
             let timeouts = Timeouts::default();
-            let served = tokio::spawn(serve(Sockets(sockets), routes, timeouts, closed));
+            let served = tokio::spawn(serve(Sockets(sockets), (routes, timeouts), closed));
             Self(connect, closing, served)
         }
 

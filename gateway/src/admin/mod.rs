@@ -23,6 +23,7 @@ mod slots;
 mod socket;
 mod tokens;
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,7 +46,7 @@ pub(crate) use slots::{ConnectionSlot, ConnectionSlots};
 pub use tokens::{MIN_LEN as MIN_TOKEN_LEN, Token, TokenError};
 
 use http_server::Timeouts;
-use shared::{Reloader, Shared};
+use shared::Shared;
 use tokens::Tokens;
 
 /// How long requests that have begun may take once the gateway stops.
@@ -97,40 +98,30 @@ pub fn serve(
     inherited: Option<TcpListener>,
 ) -> Result<AdminServer, StartError> {
     let tokens = Arc::new(Tokens::read(&config.tokens)?);
-    let (tcp, tcp_listener) = match (config.listen, inherited) {
-        (Some(addr), Some(listener)) => (Some(tokio_listener(addr, &listener)?), Some(listener)),
-        (Some(addr), None) => {
-            let listener = dataplane::bind(addr).map_err(|e| failed(addr, e))?;
-            (Some(tokio_listener(addr, &listener)?), Some(listener))
-        }
-        (None, _) => (None, None),
-    };
+    let tcp_listener = config.listen.map(|addr| match inherited {
+        Some(listener) => Ok(listener),
+        None => dataplane::bind(addr).map_err(|e| failed(addr, e)),
+    });
+    let tcp_listener = tcp_listener.transpose()?;
+    let tcp = config.listen.zip(tcp_listener.as_ref());
+    let tcp = tcp.map(|(addr, listener)| tokio_listener(listener).map_err(|e| failed(addr, e)));
+    let tcp = tcp.transpose()?;
     let addr = tcp.as_ref().map(|(addr, _listener)| *addr);
     let unix = socket::OwnerListener::bind(&config.socket)?;
     let shared = Arc::new(Shared {
         rotation: ArcSwapOption::from_pointee(dependencies.rotation),
-        reload: ArcSwapOption::from_pointee(dependencies.reload.map(Reloader)),
+        reload: ArcSwapOption::from_pointee(dependencies.reload),
         metrics: dependencies.metrics,
         health: dependencies.health,
     });
     let (closing, timeouts) = (watch::Sender::new(false), Timeouts::default());
     let mut listeners = JoinSet::new();
     if let Some((_addr, listener)) = tcp {
-        let routes = routes::tcp(&shared, &tokens);
-        listeners.spawn(http_server::serve(
-            listener,
-            routes,
-            timeouts,
-            closing.subscribe(),
-        ));
+        let routes = (routes::tcp(&shared, &tokens), timeouts);
+        listeners.spawn(http_server::serve(listener, routes, closing.subscribe()));
     }
-    let owner = routes::unix(&shared);
-    listeners.spawn(http_server::serve(
-        unix,
-        owner,
-        timeouts,
-        closing.subscribe(),
-    ));
+    let routes = (routes::unix(&shared), timeouts);
+    listeners.spawn(http_server::serve(unix, routes, closing.subscribe()));
     Ok(AdminServer {
         addr,
         owned_socket: OwnedFile::new(&config.socket),
@@ -148,9 +139,8 @@ pub fn serve(
 pub fn examine(config: &AdminConfig, state: &Path) -> Vec<StartError> {
     let (_known, wrong) = Tokens::sort(&config.tokens);
     let wrong = wrong.into_iter().map(StartError::from);
-    wrong
-        .chain(socket::examine(&config.socket, state).err())
-        .collect()
+    let socket = socket::examine(&config.socket, state);
+    wrong.chain(socket.err()).collect()
 }
 
 impl AdminServer {
@@ -187,19 +177,13 @@ impl AdminServer {
 }
 
 /// A tokio listener on a clone of the socket, and its local address.
-fn tokio_listener(
-    addr: SocketAddr,
-    listener: &TcpListener,
-) -> Result<(SocketAddr, tokio::net::TcpListener), StartError> {
-    let listener = listener.try_clone().map_err(|e| failed(addr, e))?;
-    listener
-        .set_nonblocking(true)
-        .map_err(|e| failed(addr, e))?;
-    let listener = tokio::net::TcpListener::from_std(listener).map_err(|e| failed(addr, e))?;
-    let at = listener.local_addr().map_err(|e| failed(addr, e))?;
-    Ok((at, listener))
+fn tokio_listener(listener: &TcpListener) -> io::Result<(SocketAddr, tokio::net::TcpListener)> {
+    let listener = listener.try_clone()?;
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    Ok((listener.local_addr()?, listener))
 }
 
-const fn failed(addr: SocketAddr, source: std::io::Error) -> StartError {
+const fn failed(addr: SocketAddr, source: io::Error) -> StartError {
     StartError::Listen { addr, source }
 }

@@ -29,10 +29,8 @@ pub(super) fn tcp(shared: &Arc<Shared>, tokens: &Arc<Tokens>) -> Router {
 
 /// The unix socket: all routes, for the owner of the state directory.
 pub(super) fn unix(shared: &Arc<Shared>) -> Router {
-    with_fallbacks(
-        public().merge(owner().route_layer(from_fn(authenticate_socket))),
-        shared,
-    )
+    let guard = from_fn(authenticate_socket);
+    with_fallbacks(public().merge(owner().route_layer(guard)), shared)
 }
 
 fn public() -> Router<Arc<Shared>> {
@@ -60,35 +58,15 @@ fn owner() -> Router<Arc<Shared>> {
 
 /// Routes of one key version.
 fn versions() -> Router<Arc<Shared>> {
+    let of = |path: &str| format!("/v1/keyrings/{{keyring}}/versions/{{version}}{path}");
     Router::new()
-        .route(
-            "/v1/keyrings/{keyring}/versions/{version}",
-            get(on::version),
-        )
-        .route(
-            "/v1/keyrings/{keyring}/versions/{version}/why",
-            get(on::why),
-        )
-        .route(
-            "/v1/keyrings/{keyring}/versions/{version}/exposure",
-            get(on::exposure),
-        )
-        .route(
-            "/v1/keyrings/{keyring}/versions/{version}/suspend",
-            post(on::suspend),
-        )
-        .route(
-            "/v1/keyrings/{keyring}/versions/{version}/restore",
-            post(on::restore),
-        )
-        .route(
-            "/v1/keyrings/{keyring}/versions/{version}/archive",
-            post(on::archive),
-        )
-        .route(
-            "/v1/keyrings/{keyring}/versions/{version}/destroy",
-            post(on::destroy),
-        )
+        .route(&of(""), get(on::version))
+        .route(&of("/why"), get(on::why))
+        .route(&of("/exposure"), get(on::exposure))
+        .route(&of("/suspend"), post(on::suspend))
+        .route(&of("/restore"), post(on::restore))
+        .route(&of("/archive"), post(on::archive))
+        .route(&of("/destroy"), post(on::destroy))
 }
 
 /// Adds the answers 404 and 405. Call it last: the fallback for wrong methods covers only routes added before.

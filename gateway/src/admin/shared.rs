@@ -11,10 +11,7 @@ use super::reload::Reload;
 /// The state of all handlers. `rotation` can be cleared: the rotation thread ends only when nobody holds a handle.
 pub(super) struct Shared {
     pub(super) rotation: ArcSwapOption<Rotation>,
-    pub(super) reload: ArcSwapOption<Reloader>,
+    pub(super) reload: ArcSwapOption<Box<dyn Reload>>,
     pub(super) metrics: PrometheusHandle,
     pub(super) health: Health,
 }
-
-/// Sized, as `ArcSwapOption` needs it.
-pub(super) struct Reloader(pub(super) Box<dyn Reload>);

@@ -73,20 +73,27 @@ impl axum::serve::Listener for OwnerListener {
 /// # Errors
 /// [`StartError`].
 pub(super) fn examine(path: &Path, made: &Path) -> Result<(), StartError> {
-    let found = std::fs::symlink_metadata(path);
-    if found.is_ok_and(|found| !found.file_type().is_socket()) {
-        let path = path.to_owned();
-        return Err(StartError::NotASocket { path });
-    }
+    is_there(path)?;
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
-    let missing = folder.filter(|folder| *folder != made && !folder.is_dir());
-    missing.map_or(Ok(()), |folder| {
-        Err(StartError::NoFolder {
+    match folder.filter(|folder| *folder != made && !folder.is_dir()) {
+        Some(folder) => Err(StartError::NoFolder {
             folder: folder.to_owned(),
-        })
-    })
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Whether a socket is there; an error if it is something else.
+fn is_there(path: &Path) -> Result<bool, StartError> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            let path = path.to_owned();
+            Err(StartError::NotASocket { path })
+        }
+        found => Ok(found.is_ok()),
+    }
 }
 
 /// The peer, if it is our own user or root.
@@ -96,20 +103,14 @@ fn peer(stream: &UnixStream) -> Option<Peer> {
 }
 
 fn remove_stale(path: &Path) -> Result<(), StartError> {
-    let path_taken = || path.to_owned();
-    let Ok(found) = std::fs::symlink_metadata(path) else {
+    if !is_there(path)? {
         return Ok(());
-    };
-    if !found.file_type().is_socket() {
-        return Err(StartError::NotASocket { path: path_taken() });
     }
-    if StdStream::connect(path).is_ok() {
-        return Err(StartError::Taken { path: path_taken() });
+    let path = path.to_owned();
+    if StdStream::connect(&path).is_ok() {
+        return Err(StartError::Taken { path });
     }
-    std::fs::remove_file(path).map_err(|source| StartError::Socket {
-        path: path_taken(),
-        source,
-    })
+    std::fs::remove_file(&path).map_err(|source| StartError::Socket { path, source })
 }
 
 #[cfg(test)]

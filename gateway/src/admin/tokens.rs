@@ -113,14 +113,12 @@ impl Faulty for TokenError {
 /// The digest of the file's token, without line ends at its end.
 fn read(file: &Path) -> Result<[u8; 32], TokenError> {
     let bytes = read_secret_file(file, AllowedOwner::UsOrRoot)?;
-    let line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
-    let len = bytes
-        .iter()
-        .rposition(|byte| !line_end(byte))
-        .map_or(0, |last| last.saturating_add(1));
-    let token = bytes.get(..len).unwrap_or_default();
+    let mut token = bytes.as_slice();
+    while let [rest @ .., b'\r' | b'\n'] = token {
+        token = rest;
+    }
     let content = || TokenError::Content(file.to_owned());
-    if len < MIN_LEN || !token.iter().all(u8::is_ascii_graphic) {
+    if token.len() < MIN_LEN || !token.iter().all(u8::is_ascii_graphic) {
         return Err(content());
     }
     let digest = digest(&SHA256, token);

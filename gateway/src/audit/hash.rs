@@ -19,13 +19,9 @@ pub(super) fn sha256(parts: &[&[u8]]) -> Hash {
     for part in parts {
         context.update(part);
     }
-    let mut hash = [0; 32];
     let digest = context.finish();
-    // Both have 32 bytes.
-    for (to, from) in hash.iter_mut().zip(digest.as_ref()) {
-        *to = *from;
-    }
-    Hex(hash)
+    // It has 32 bytes.
+    Hex(digest.as_ref().first_chunk().copied().unwrap_or_default())
 }
 
 impl Hash {

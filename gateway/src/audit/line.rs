@@ -1,7 +1,5 @@
 //! One line of the log: JSON, and a line end that belongs to it. The exact bytes are hashed, so that no canonical form is needed.
 
-use std::fmt;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -173,9 +171,7 @@ pub enum Fact {
 }
 
 /// Links an intent and its outcome: 128 random bits, as hex.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct EventId(pub Hex<16>);
+pub type EventId = Hex<16>;
 
 /// The fields that every line has, also in later formats.
 #[derive(Deserialize)]
@@ -238,18 +234,6 @@ impl Body {
         }
     }
 
-    /// The same, for a line that is yet to be written.
-    pub(super) const fn policy_mut(&mut self) -> Option<&mut InForce> {
-        match self {
-            Self::Note(Note {
-                fact:
-                    Fact::GatewayStarted { policy, .. } | Fact::ConfigurationReloaded { policy, .. },
-                ..
-            }) => policy.as_mut(),
-            Self::Intent(_) | Self::Outcome(_) | Self::Note(_) => None,
-        }
-    }
-
     /// The time in the line: of the intent, of the outcome, or of the fact.
     #[must_use]
     pub const fn time(&self) -> Timestamp {
@@ -266,7 +250,7 @@ impl Event {
         let mut id = [0; 16];
         aws_lc_rs::rand::fill(&mut id).map_err(|_unspecified| NoEntropy)?;
         Ok(Self {
-            id: EventId(Hex(id)),
+            id: Hex(id),
             initiated,
             act,
         })
@@ -298,11 +282,5 @@ impl Completed {
             error,
             record,
         }
-    }
-}
-
-impl fmt::Display for EventId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
     }
 }

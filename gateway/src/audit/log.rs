@@ -6,14 +6,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::act::{Act, Outcome};
-use super::hash::{Hex, sha256};
+use super::hash::Hex;
 use super::line::{Body, Completed, Event, FORMAT, Fact, Line, Note};
 use super::log_dir::{LogDir, LogFiles};
 use super::note::{Signer, VerifierKey};
 use super::reverse_lines::ReverseLines;
-use super::tree::Tree;
-use super::walk::{Walked, walk};
-use super::writer::{Urgency, Writer, checkpoint, checkpoint_entry, length};
+use super::walk::{Extent, Torn, walk};
+use super::writer::{Urgency, Writer, checkpoint_entry};
 use super::{Head, LoggedState, OpenError, PendingEvent, Settings, VerifyError, WriteFailed};
 use crate::fault::{Fault, Faulty};
 
@@ -55,19 +54,16 @@ impl Log {
             body: Body::Note(Note { time: now, fact }),
         };
         let bytes = line.bytes()?;
-        let mut tree = Tree::default();
-        tree.push(&bytes);
-        let note = checkpoint_entry(&tree, &signer);
+        let mut extent = Extent::empty();
+        extent.add_line(&bytes);
+        let note = checkpoint_entry(&extent.tree, &signer);
+        extent.add_checkpoint(&note);
         dir.begin(&dir.log(), &bytes)?;
         dir.begin(&dir.checkpoints(), &note)?;
         let writer = Writer {
             dir,
             signer,
-            covered: tree.size(),
-            tree,
-            prev: sha256(&[&bytes]),
-            len: length(&bytes),
-            checkpoints_len: length(&note),
+            extent,
             open: BTreeMap::new(),
             unwritten: Vec::new(),
             last: LoggedState::default(),
@@ -91,29 +87,9 @@ impl Log {
         let source = LogFiles {
             files: &*dir.files,
             log: &log,
-            checkpoints: Some(&checkpoints),
+            checkpoints: &checkpoints,
         };
-        let mut open = BTreeMap::new();
-        let mut last = LoggedState::default();
-        let mut unknown = None;
-        let mut apply = |number, bytes: &[u8]| {
-            let body = match Line::parse(bytes) {
-                Ok(line) => line.body,
-                Err(why) => {
-                    unknown.get_or_insert_with(|| (number, why.to_string()));
-                    return;
-                }
-            };
-            last.apply(&body);
-            match body {
-                Body::Intent(event) => drop(open.insert(event.id, PendingEvent::new(event))),
-                Body::Outcome(completed) if completed.is_final() => {
-                    open.remove(&completed.event.id);
-                }
-                Body::Outcome(_) | Body::Note(_) => {}
-            }
-        };
-        let walked = walk(&source, signer.verifier(), (&[], heads), &mut apply);
+        let walked = walk(&source, signer.verifier(), (&[], heads));
         let walked = walked.map_err(|source| match source {
             VerifyError::Disk(error) => OpenError::Disk(error),
             source @ (VerifyError::Altered { .. } | VerifyError::NoCheckpoint { .. }) => {
@@ -121,21 +97,17 @@ impl Log {
                 OpenError::NotVerified { log, source }
             }
         })?;
-        if let Some((line, why)) = unknown {
+        if let Some((line, why)) = walked.contents.first_unknown {
             return Err(OpenError::Newer { log, line, why });
         }
-        let unwritten = notes_at_open(&walked, now);
+        let unwritten = notes_at_open(&walked.extent, walked.torn, now);
         let mut writer = Writer {
             dir,
             signer,
-            tree: walked.tree,
-            prev: walked.prev,
-            len: walked.len,
-            checkpoints_len: walked.checkpoints_len,
-            covered: walked.covered,
-            open,
+            extent: walked.extent,
+            open: walked.contents.open,
             unwritten,
-            last,
+            last: walked.contents.last,
         };
         if let Err(error) = writer.write_missing() {
             tracing::warn!(%error, "what was found in the audit log at the start is written with the next line");
@@ -289,7 +261,8 @@ impl Log {
     pub fn tail(&self, count: usize) -> Result<Vec<Vec<u8>>, WriteFailed> {
         let writer = self.0.as_ref().map_err(Closed::error)?;
         let dir = &writer.dir;
-        let mut backwards = ReverseLines::from(Arc::clone(&dir.files), dir.log(), writer.len);
+        let mut backwards =
+            ReverseLines::from(Arc::clone(&dir.files), dir.log(), writer.extent.len);
         let mut lines = Vec::new();
         while lines.len() < count
             && let Some(line) = backwards.next_line()?
@@ -310,14 +283,17 @@ impl Log {
     #[must_use]
     pub fn checkpoint(&self) -> Option<String> {
         let writer = self.0.as_ref().ok()?;
-        Some(checkpoint(&writer.tree).sign(&writer.signer))
+        Some(writer.extent.tree.checkpoint().sign(&writer.signer))
     }
 
     /// How many lines are durable; `None` when it is closed.
     #[must_use]
     pub fn head(&self) -> Option<Head> {
         let writer = self.0.as_ref().ok()?;
-        Some(Head::of(writer.signer.verifier(), writer.tree.size()))
+        Some(Head::of(
+            writer.signer.verifier(),
+            writer.extent.tree.size(),
+        ))
     }
 
     fn writer(&mut self) -> Result<&mut Writer, WriteFailed> {
@@ -338,14 +314,11 @@ impl Closed {
 }
 
 /// Notes for the auditor on the state in which a log was opened.
-fn notes_at_open(walked: &Walked, now: Timestamp) -> Vec<Note> {
-    let torn = walked.torn.map(|torn| Fact::TailRepaired {
-        bytes: torn.bytes,
-        sha256: torn.sha256,
-    });
-    let uncovered = (walked.covered < walked.tree.size()).then(|| Fact::Uncovered {
-        first: walked.covered.saturating_add(1),
-        last: walked.tree.size(),
+fn notes_at_open(extent: &Extent, torn: Option<Torn>, now: Timestamp) -> Vec<Note> {
+    let torn = torn.map(|Torn { bytes, sha256 }| Fact::TailRepaired { bytes, sha256 });
+    let uncovered = (!extent.is_covered()).then(|| Fact::Uncovered {
+        first: extent.covered.saturating_add(1),
+        last: extent.tree.size(),
     });
     let facts = [uncovered, torn].into_iter().flatten();
     facts.map(|fact| Note { time: now, fact }).collect()

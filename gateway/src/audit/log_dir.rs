@@ -29,8 +29,8 @@ pub struct LogFiles<'a> {
     pub files: &'a dyn Files,
     /// The lines.
     pub log: &'a Path,
-    /// The checkpoints beside it; `None`: only those that are kept elsewhere count.
-    pub checkpoints: Option<&'a Path>,
+    /// The checkpoints beside it.
+    pub checkpoints: &'a Path,
 }
 
 impl LogDir {
@@ -87,11 +87,9 @@ impl LogDir {
         if aws_lc_rs::rand::fill(&mut bytes).is_err() {
             tracing::debug!("the audit log's reserve holds zeros: no random bytes");
         }
-        let written = self
-            .files
-            .write(&path, &bytes)
-            .map_err(|e| Error::from_io(&path, Action::Write, e))
-            .and_then(|()| self.sync());
+        let written = self.files.write(&path, &bytes);
+        let written = written.map_err(|e| Error::from_io(&path, Action::Write, e));
+        let written = written.and_then(|()| self.sync());
         if written.is_err() && self.files.remove(&path).is_ok() {
             tracing::debug!("a part of the audit log's reserve was removed again");
         }

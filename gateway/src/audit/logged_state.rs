@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::line::{Body, Line};
+use super::line::{Body, Fact, Line, Note};
 use super::reader::{Piece, Pieces};
 use super::{RecordRef, Settings, Text};
 use crate::disk::{Error, Files};
@@ -50,7 +50,10 @@ impl LoggedState {
     /// Omits the settings from a line if the latest ones are the same. To be called when the line is written: a full disk may
     /// have prevented earlier lines.
     pub(super) fn omit_unchanged(&self, body: &mut Body) {
-        if let Some(policy) = body.policy_mut()
+        if let Body::Note(Note { fact, .. }) = body
+            && let Fact::GatewayStarted { policy, .. } | Fact::ConfigurationReloaded { policy, .. } =
+                fact
+            && let Some(policy) = policy
             && policy.settings == self.policy
         {
             policy.settings = None;

@@ -20,6 +20,7 @@
 //! | writing | [`Log`], `writer` |
 
 mod act;
+mod contents;
 mod error;
 mod hash;
 mod head;

@@ -152,9 +152,8 @@ impl VerifierKey {
         for line in signatures.lines() {
             let rest = line.strip_prefix("— ").ok_or(BadNote::Shape)?;
             let (name, blob) = rest.split_once(' ').ok_or(BadNote::Shape)?;
-            let blob = BASE64
-                .decode(blob.as_bytes())
-                .map_err(|_where| BadNote::Shape)?;
+            let blob = BASE64.decode(blob.as_bytes());
+            let blob = blob.map_err(|_where| BadNote::Shape)?;
             let (id, signature) = blob.split_first_chunk::<4>().ok_or(BadNote::Shape)?;
             if name != self.name || *id != self.id() {
                 continue;
@@ -176,10 +175,9 @@ impl Signer {
     /// Signs with this key, for the log whose name is derived from it.
     #[must_use]
     pub fn new(pair: Ed25519KeyPair) -> Self {
-        let mut public = [0; 32];
-        for (to, from) in public.iter_mut().zip(pair.public_key().as_ref()) {
-            *to = *from;
-        }
+        // It has 32 bytes.
+        let public = pair.public_key().as_ref().first_chunk();
+        let public = public.copied().unwrap_or_default();
         Self {
             pair,
             verifier: VerifierKey::new(public),
@@ -214,15 +212,13 @@ impl FromStr for VerifierKey {
         let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(bad("it has not three parts"));
         };
-        let key = BASE64
-            .decode(key.as_bytes())
-            .map_err(|_where| bad("its last part is not base64"))?;
-        let public = match key.split_first() {
-            Some((&TYPE, public)) => public
-                .try_into()
-                .map_err(|_length| bad("its key has not 32 bytes"))?,
-            _ => return Err(bad("its key is not of Ed25519")),
+        let key = BASE64.decode(key.as_bytes());
+        let key = key.map_err(|_where| bad("its last part is not base64"))?;
+        let Some((&TYPE, public)) = key.split_first() else {
+            return Err(bad("its key is not of Ed25519"));
         };
+        let public = public.try_into();
+        let public = public.map_err(|_length| bad("its key has not 32 bytes"))?;
         if name.is_empty() || name.contains(char::is_whitespace) {
             return Err(bad("its name is empty, or has spaces"));
         }

@@ -27,20 +27,32 @@ struct Reader<'a> {
     end: u64,
 }
 
+impl Piece {
+    pub(super) fn line(&self) -> Option<&[u8]> {
+        match self {
+            Self::Line(line) => Some(line),
+            Self::Rest(_) => None,
+        }
+    }
+}
+
+pub(super) fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
 impl<'a> Pieces<'a> {
     pub(super) fn open(files: &'a dyn Files, path: &'a Path) -> Result<Self, Error> {
         let end = files.len(path);
         let end = end.map_err(|e| Error::from_io(path, Action::Read, e))?;
+        let at = 0;
         let reader = Reader {
             files,
             path,
-            at: 0,
+            at,
             end,
         };
-        Ok(Self {
-            path,
-            reader: BufReader::with_capacity(64 * 1024, reader),
-        })
+        let reader = BufReader::with_capacity(64 * 1024, reader);
+        Ok(Self { path, reader })
     }
 
     /// The next piece; `None` at the end. A line longer than [`MAX_LINE`] comes in several.
@@ -67,8 +79,7 @@ impl Read for Reader<'_> {
         for (to, from) in into.iter_mut().zip(&bytes) {
             *to = *from;
         }
-        let read = u64::try_from(bytes.len()).map_err(io::Error::other)?;
-        self.at = self.at.saturating_add(read);
+        self.at = self.at.saturating_add(length(&bytes));
         Ok(bytes.len())
     }
 }

@@ -1,7 +1,7 @@
 //! Times in lines: RFC 3339 in UTC, with milliseconds.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub(super) fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{time:.3}"))
@@ -16,16 +16,13 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(
 
 /// The same, or `null`.
 pub(super) mod optional {
-    use super::{Deserialize, Deserializer, Serializer, Timestamp, de};
+    use super::{Deserialize, Deserializer, Serialize, Serializer, Timestamp, de};
 
     pub(in super::super) fn serialize<S: Serializer>(
         time: &Option<Timestamp>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        match time {
-            Some(time) => super::serialize(time, serializer),
-            None => serializer.serialize_none(),
-        }
+        time.map(|time| format!("{time:.3}")).serialize(serializer)
     }
 
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(

@@ -1,6 +1,7 @@
 //! The Merkle tree hash of RFC 6962, section 2.1, over the lines so far, in memory that grows with the logarithm of their number.
 
 use super::hash::{Hash, sha256};
+use super::note::Checkpoint;
 
 /// The roots of the perfect trees that the leaves so far make up ("compact range"), largest and oldest first. Sizes are
 /// powers of two, each smaller than the one before; their sum is [`Tree::size`].
@@ -25,6 +26,14 @@ impl Tree {
         }
         self.perfect.push(added);
         self.size = self.size.saturating_add(1);
+    }
+
+    /// The checkpoint that covers all of it.
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        Checkpoint {
+            size: self.size,
+            root: self.root(),
+        }
     }
 
     /// The hash of the whole tree; of an empty one, that of nothing.

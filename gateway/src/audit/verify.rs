@@ -1,11 +1,8 @@
 //! Verifies a log. Needs the verifier key, and neither a gateway nor the KEK.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 
 use super::hash::Hash;
-use super::line::{Body, Line};
 use super::log_dir::LogFiles;
 use super::note::{Checkpoint, VerifierKey};
 use super::walk::{Torn, walk};
@@ -47,35 +44,18 @@ pub fn verify(
     key: &VerifierKey,
     beside: (&[Checkpoint], &[Head]),
 ) -> Result<Verified, VerifyError> {
-    let mut open = BTreeSet::new();
-    let mut unknown = 0_u64;
-    let mut latest = None;
-    let mut last = LoggedState::default();
-    let walked = walk(source, key, beside, &mut |_number, bytes| {
-        let Ok(line) = Line::parse(bytes) else {
-            unknown = unknown.saturating_add(1);
-            return;
-        };
-        latest = latest.max(Some(line.body.time()));
-        last.apply(&line.body);
-        match line.body {
-            Body::Intent(event) => drop(open.insert(event.id)),
-            Body::Outcome(completed) if completed.is_final() => {
-                open.remove(&completed.event.id);
-            }
-            Body::Outcome(_) | Body::Note(_) => {}
-        }
-    })?;
+    let walked = walk(source, key, beside)?;
+    let (extent, contents) = (walked.extent, walked.contents);
     Ok(Verified {
-        lines: walked.tree.size(),
-        root: walked.tree.root(),
+        lines: extent.tree.size(),
+        root: extent.tree.root(),
         checkpoints: walked.checkpoints,
-        covered: walked.covered,
+        covered: extent.covered,
         torn: walked.torn,
         checkpoints_torn: walked.checkpoints_torn,
-        open: open.into_iter().collect(),
-        last,
-        latest,
-        unknown,
+        open: contents.open.into_keys().collect(),
+        last: contents.last,
+        latest: contents.latest,
+        unknown: contents.unknown,
     })
 }

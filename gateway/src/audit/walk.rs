@@ -4,13 +4,14 @@
 //! that of the checkpoint. A changed line breaks the chain only in the line after it, and lines may be without a checkpoint of
 //! their own (a crash, a full disk): only the two together tell which line was changed.
 
+use super::contents::Contents;
 use super::error::VerifyError;
 use super::hash::{Hash, Hex, sha256};
 use super::head::Head;
 use super::line::Probe;
 use super::log_dir::LogFiles;
 use super::note::{Checkpoint, VerifierKey};
-use super::reader::{Piece, Pieces};
+use super::reader::{Piece, Pieces, length};
 use super::tampering::Tampering;
 use super::tree::Tree;
 
@@ -26,30 +27,65 @@ pub struct Torn {
     pub sha256: Hash,
 }
 
-/// A log that verifies, with all that is needed to continue it.
-pub(super) struct Walked {
+/// How far a log goes: its whole lines, and the checkpoints over them.
+pub(super) struct Extent {
     pub(super) tree: Tree,
+    /// The hash of the last line; zeros before the first.
     pub(super) prev: Hash,
+    /// The length of the lines, in bytes.
     pub(super) len: u64,
-    pub(super) torn: Option<Torn>,
-    pub(super) checkpoints: u64,
     pub(super) checkpoints_len: u64,
-    /// Whether there is an incomplete checkpoint at the end.
-    pub(super) checkpoints_torn: bool,
-    /// How many lines a signed checkpoint covers.
+    /// How many lines a signed checkpoint covers; at most [`Tree::size`].
     pub(super) covered: u64,
 }
 
-/// Verifies a log. `heads`, recorded elsewhere, say how many lines it must have at least, and prove nothing else. `visit` is
-/// called with every line and its number, before the next line is verified.
+/// A log that verifies, with all that is needed to continue it.
+pub(super) struct Walked {
+    pub(super) extent: Extent,
+    pub(super) contents: Contents,
+    pub(super) torn: Option<Torn>,
+    pub(super) checkpoints: u64,
+    /// Whether there is an incomplete checkpoint at the end.
+    pub(super) checkpoints_torn: bool,
+}
+
+impl Extent {
+    pub(super) fn empty() -> Self {
+        Self {
+            tree: Tree::default(),
+            prev: Hex([0; 32]),
+            len: 0,
+            checkpoints_len: 0,
+            covered: 0,
+        }
+    }
+
+    pub(super) fn add_line(&mut self, line: &[u8]) {
+        self.tree.push(line);
+        self.prev = sha256(&[line]);
+        self.len = self.len.saturating_add(length(line));
+    }
+
+    /// Adds a checkpoint that covers all lines.
+    pub(super) fn add_checkpoint(&mut self, note: &[u8]) {
+        self.checkpoints_len = self.checkpoints_len.saturating_add(length(note));
+        self.covered = self.tree.size();
+    }
+
+    /// Whether a checkpoint covers all lines.
+    pub(super) const fn is_covered(&self) -> bool {
+        self.covered >= self.tree.size()
+    }
+}
+
+/// Verifies a log. `heads`, recorded elsewhere, say how many lines it must have at least, and prove nothing else.
 pub(super) fn walk(
     source: &LogFiles<'_>,
     key: &VerifierKey,
     (elsewhere, heads): (&[Checkpoint], &[Head]),
-    visit: &mut dyn FnMut(u64, &[u8]),
 ) -> Result<Walked, VerifyError> {
     let head = heads.iter().filter_map(|head| head.about(key)).max();
-    verify_lines(source, key, (elsewhere, head), visit).or_else(|mut error| {
+    verify_lines(source, key, (elsewhere, head)).or_else(|mut error| {
         if let VerifyError::Altered { short, .. } = &mut error {
             *short = *short || head > Some(count(source)?);
         }
@@ -71,7 +107,6 @@ fn verify_lines(
     source: &LogFiles<'_>,
     key: &VerifierKey,
     (elsewhere, head): (&[Checkpoint], Option<u64>),
-    visit: &mut dyn FnMut(u64, &[u8]),
 ) -> Result<Walked, VerifyError> {
     // The checkpoints' end is looked at first: whoever adds to the log meanwhile writes the line first.
     let checkpoints = Checkpoints::open(source, key)?;
@@ -81,22 +116,16 @@ fn verify_lines(
         elsewhere: sorted(elsewhere),
         head,
         next: None,
-        tree: Tree::default(),
-        prev: Hex([0; 32]),
-        covered: 0,
-        len: 0,
+        extent: Extent::empty(),
+        contents: Contents::default(),
     };
-    walk.next = walk.checkpoints.next(source)?;
+    walk.next = walk.checkpoints.next()?;
     let mut pieces = Pieces::open(source.files, source.log)?;
     let mut current = pieces.next()?;
     while let Some(Piece::Line(line)) = current {
         let following = pieces.next()?;
-        let ahead = match &following {
-            Some(Piece::Line(line)) => Some(line.as_slice()),
-            Some(Piece::Rest(_)) | None => None,
-        };
-        walk.step(&line, ahead)?;
-        visit(walk.tree.size(), &line);
+        walk.step(&line, following.as_ref().and_then(Piece::line))?;
+        walk.contents.add(walk.extent.tree.size(), &line);
         current = following;
     }
     let torn = match current {
@@ -114,19 +143,20 @@ struct Walk<'a> {
     /// How many lines there must be, by the heads recorded elsewhere.
     head: Option<u64>,
     next: Option<Checkpoint>,
-    tree: Tree,
-    prev: Hash,
-    covered: u64,
-    len: u64,
+    extent: Extent,
+    contents: Contents,
 }
 
-impl<'a> Walk<'a> {
+impl Walk<'_> {
     fn step(&mut self, line: &[u8], ahead: Option<&[u8]>) -> Result<(), VerifyError> {
-        let number = self.tree.size().saturating_add(1);
-        let probe =
-            probe(line).map_err(|why| self.altered(Tampering::NotALine { line: number, why }))?;
+        let number = self.extent.tree.size().saturating_add(1);
+        let not_a_line = |why| {
+            self.source
+                .altered(Tampering::NotALine { line: number, why })
+        };
+        let probe = probe(line).map_err(not_a_line)?;
         if probe.seq != number {
-            return Err(self.altered(Tampering::OutOfPlace {
+            return Err(self.source.altered(Tampering::OutOfPlace {
                 line: number,
                 found: probe.seq,
             }));
@@ -134,14 +164,10 @@ impl<'a> Walk<'a> {
         let hash = sha256(&[line]);
         // Whether the next line has the hash of this one; `None`: there is no next line.
         let known = ahead.map(|next| probe_prev(next) == Some(hash));
-        if probe.prev != self.prev {
-            return Err(self.altered(self.broken(number, known)));
+        if probe.prev != self.extent.prev {
+            return Err(self.source.altered(self.broken(number, known)));
         }
-        self.tree.push(line);
-        self.prev = hash;
-        self.len = self
-            .len
-            .saturating_add(u64::try_from(line.len()).unwrap_or(u64::MAX));
+        self.extent.add_line(line);
         self.compare(known)
     }
 
@@ -149,7 +175,7 @@ impl<'a> Walk<'a> {
     fn broken(&self, number: u64, known: Option<bool>) -> Tampering {
         let before = number.saturating_sub(1);
         let (first, last) = match known {
-            _ if self.covered >= before => (number, number),
+            _ if self.extent.covered >= before => (number, number),
             Some(true) => (before, before),
             Some(false) => (number, number),
             None => (before, number),
@@ -159,83 +185,74 @@ impl<'a> Walk<'a> {
 
     /// The chain is intact, but the Merkle tree hash is not that of the checkpoint.
     fn replaced(&self, known: Option<bool>) -> Tampering {
-        let last = self.tree.size();
+        let last = self.extent.tree.size();
         let first = match known {
             Some(false) => last,
-            Some(true) | None => self.covered.saturating_add(1),
+            Some(true) | None => self.extent.covered.saturating_add(1),
         };
         Tampering::Changed { first, last }
     }
 
     fn compare(&mut self, known: Option<bool>) -> Result<(), VerifyError> {
-        let size = self.tree.size();
+        let size = self.extent.tree.size();
         while let Some(checkpoint) = self.next.filter(|next| next.size <= size) {
-            if checkpoint.root != self.tree.root() {
-                return Err(self.altered(self.replaced(known)));
+            if checkpoint.root != self.extent.tree.root() {
+                return Err(self.source.altered(self.replaced(known)));
             }
-            self.covered = size;
-            self.next = self.checkpoints.next(self.source)?;
+            self.extent.covered = size;
+            self.next = self.checkpoints.next()?;
         }
         while let Some(checkpoint) = self.elsewhere.pop_if(|next| next.size <= size) {
-            if checkpoint.root != self.tree.root() {
-                return Err(self.altered(Tampering::Forked { size }));
+            if checkpoint.root != self.extent.tree.root() {
+                return Err(self.source.altered(Tampering::Forked { size }));
             }
-            self.covered = size;
+            self.extent.covered = size;
         }
         Ok(())
     }
 
     fn end(mut self, torn: Option<Torn>) -> Result<Walked, VerifyError> {
-        let size = self.tree.size();
+        let size = self.extent.tree.size();
         let elsewhere = self.elsewhere.first().map_or(0, |largest| largest.size);
         let mut covered = elsewhere;
         while let Some(next) = self.next {
             covered = covered.max(next.size);
-            self.next = self.checkpoints.next(self.source)?;
+            self.next = self.checkpoints.next()?;
         }
         if covered > size {
-            return Err(self.altered(Tampering::Truncated {
+            return Err(self.source.altered(Tampering::Truncated {
                 line: size.saturating_add(1),
                 covered,
             }));
         }
         if let Some(named) = self.head.filter(|head| *head > size) {
-            return Err(self.altered(Tampering::ShorterThanHead {
+            return Err(self.source.altered(Tampering::ShorterThanHead {
                 line: size.saturating_add(1),
                 named,
             }));
         }
         if size == 0 {
-            return Err(self.altered(Tampering::Empty));
+            return Err(self.source.altered(Tampering::Empty));
         }
-        if self.covered == 0 {
+        if self.extent.covered == 0 {
             return Err(VerifyError::NoCheckpoint {
                 log: self.source.log.to_owned(),
-                checkpoints: self
-                    .source
-                    .checkpoints
-                    .unwrap_or(self.source.log)
-                    .to_owned(),
+                checkpoints: self.source.checkpoints.to_owned(),
             });
         }
+        self.extent.checkpoints_len = self.checkpoints.len;
         Ok(Walked {
-            tree: self.tree,
-            prev: self.prev,
-            len: self.len,
+            extent: self.extent,
+            contents: self.contents,
             torn,
             checkpoints: self.checkpoints.number,
-            checkpoints_len: self.checkpoints.len,
             checkpoints_torn: self.checkpoints.torn,
-            covered: self.covered,
         })
-    }
-
-    fn altered(&self, tampering: Tampering) -> VerifyError {
-        altered(self.source, tampering)
     }
 }
 
 struct Checkpoints<'a> {
+    source: &'a LogFiles<'a>,
     pieces: Option<Pieces<'a>>,
     key: &'a VerifierKey,
     number: u64,
@@ -245,18 +262,14 @@ struct Checkpoints<'a> {
 }
 
 impl<'a> Checkpoints<'a> {
-    fn open(source: &LogFiles<'a>, key: &'a VerifierKey) -> Result<Self, VerifyError> {
-        let pieces = match source
-            .checkpoints
-            .map(|path| Pieces::open(source.files, path))
-        {
-            None => None,
-            Some(Ok(pieces)) => Some(pieces),
+    fn open(source: &'a LogFiles<'a>, key: &'a VerifierKey) -> Result<Self, VerifyError> {
+        let pieces = match Pieces::open(source.files, source.checkpoints) {
             // There may be checkpoints that are kept elsewhere; if not, the log does not verify.
-            Some(Err(error)) if error.is_missing() => None,
-            Some(Err(error)) => return Err(error.into()),
+            Err(error) if error.is_missing() => None,
+            opened => Some(opened?),
         };
         Ok(Self {
+            source,
             pieces,
             key,
             number: 0,
@@ -266,29 +279,24 @@ impl<'a> Checkpoints<'a> {
         })
     }
 
-    fn next(&mut self, source: &LogFiles<'_>) -> Result<Option<Checkpoint>, VerifyError> {
+    fn next(&mut self) -> Result<Option<Checkpoint>, VerifyError> {
         let Some(note) = self.note()? else {
             return Ok(None);
         };
         let number = self.number.saturating_add(1);
-        let wrong = |why| altered(source, Tampering::Checkpoint { number, why });
+        let wrong = |why| self.source.altered(Tampering::Checkpoint { number, why });
         let checkpoint =
             Checkpoint::open(&String::from_utf8_lossy(&note), self.key).map_err(wrong)?;
         if checkpoint.size <= self.last {
-            return Err(altered(
-                source,
-                Tampering::NotGrowing {
-                    number,
-                    size: checkpoint.size,
-                    before: self.last,
-                },
-            ));
+            return Err(self.source.altered(Tampering::NotGrowing {
+                number,
+                size: checkpoint.size,
+                before: self.last,
+            }));
         }
         self.number = number;
         self.last = checkpoint.size;
-        self.len = self
-            .len
-            .saturating_add(u64::try_from(note.len()).unwrap_or(u64::MAX));
+        self.len = self.len.saturating_add(length(&note));
         Ok(Some(checkpoint))
     }
 
@@ -301,12 +309,8 @@ impl<'a> Checkpoints<'a> {
         for _line in 0..NOTE_LINES {
             match pieces.next()? {
                 Some(Piece::Line(line)) => note.extend_from_slice(&line),
-                Some(Piece::Rest(_)) => {
-                    self.torn = true;
-                    return Ok(None);
-                }
-                None => {
-                    self.torn = !note.is_empty();
+                rest => {
+                    self.torn = rest.is_some() || !note.is_empty();
                     return Ok(None);
                 }
             }
@@ -321,11 +325,13 @@ fn sorted(checkpoints: &[Checkpoint]) -> Vec<Checkpoint> {
     sorted
 }
 
-fn altered(source: &LogFiles<'_>, tampering: Tampering) -> VerifyError {
-    VerifyError::Altered {
-        log: source.log.to_owned(),
-        short: tampering.is_truncation(),
-        tampering,
+impl LogFiles<'_> {
+    fn altered(&self, tampering: Tampering) -> VerifyError {
+        VerifyError::Altered {
+            log: self.log.to_owned(),
+            short: tampering.is_truncation(),
+            tampering,
+        }
     }
 }
 
@@ -344,7 +350,7 @@ fn torn(first: Vec<u8>, pieces: &mut Pieces<'_>) -> Result<Torn, VerifyError> {
         rest.extend_from_slice(&more);
     }
     Ok(Torn {
-        bytes: u64::try_from(rest.len()).unwrap_or(u64::MAX),
+        bytes: length(&rest),
         sha256: sha256(&[&rest]),
     })
 }

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::act::Act;
-use super::hash::{Hash, sha256};
 use super::line::{Body, EventId, Fact, Line, Note};
 use super::log_dir::LogDir;
-use super::note::{Checkpoint, Signer};
+use super::note::Signer;
 use super::pending_event::PendingEvent;
 use super::tree::Tree;
+use super::walk::Extent;
 use super::{LoggedState, WriteFailed};
 use crate::disk::Error;
 
@@ -18,13 +18,8 @@ use crate::disk::Error;
 pub(super) struct Writer {
     pub(super) dir: LogDir,
     pub(super) signer: Signer,
-    pub(super) tree: Tree,
-    pub(super) prev: Hash,
-    /// The length of the whole lines, in bytes: the next append truncates what stands behind them.
-    pub(super) len: u64,
-    pub(super) checkpoints_len: u64,
-    /// How many lines a checkpoint covers; at most [`Tree::size`].
-    pub(super) covered: u64,
+    /// The next append truncates what stands behind it.
+    pub(super) extent: Extent,
     pub(super) open: BTreeMap<EventId, PendingEvent>,
     /// Facts that are to be written before the next line.
     pub(super) unwritten: Vec<Note>,
@@ -58,7 +53,7 @@ impl Writer {
     /// Writes the notes and the checkpoint that are missing.
     pub(super) fn write_missing(&mut self) -> Result<(), WriteFailed> {
         self.write_notes(Urgency::Ordinary)?;
-        if self.covered < self.tree.size() {
+        if !self.extent.is_covered() {
             self.sign()?;
         }
         Ok(())
@@ -77,20 +72,18 @@ impl Writer {
         self.last.omit_unchanged(&mut body);
         let time = body.time();
         let line = Line {
-            seq: self.tree.size().saturating_add(1),
-            prev: self.prev,
+            seq: self.extent.tree.size().saturating_add(1),
+            prev: self.extent.prev,
             body,
         };
         let bytes = line.bytes()?;
         let path = self.dir.log();
-        if let Err(error) = self.dir.append(&path, self.len, &bytes) {
+        if let Err(error) = self.dir.append(&path, self.extent.len, &bytes) {
             self.make_room(error, urgency, time)?;
-            self.dir.append(&path, self.len, &bytes)?;
+            self.dir.append(&path, self.extent.len, &bytes)?;
         }
-        self.tree.push(&bytes);
-        self.prev = sha256(&[&bytes]);
+        self.extent.add_line(&bytes);
         self.last.apply(&line.body);
-        self.len = self.len.saturating_add(length(&bytes));
         let signed = self.sign().or_else(|error| {
             self.make_room(error, urgency, time)?;
             self.sign()
@@ -124,11 +117,10 @@ impl Writer {
     }
 
     fn sign(&mut self) -> Result<(), Error> {
-        let note = checkpoint_entry(&self.tree, &self.signer);
+        let note = checkpoint_entry(&self.extent.tree, &self.signer);
         let path = self.dir.checkpoints();
-        self.dir.append(&path, self.checkpoints_len, &note)?;
-        self.checkpoints_len = self.checkpoints_len.saturating_add(length(&note));
-        self.covered = self.tree.size();
+        self.dir.append(&path, self.extent.checkpoints_len, &note)?;
+        self.extent.add_checkpoint(&note);
         Ok(())
     }
 
@@ -142,20 +134,9 @@ impl Writer {
     }
 }
 
-pub(super) fn checkpoint(tree: &Tree) -> Checkpoint {
-    Checkpoint {
-        size: tree.size(),
-        root: tree.root(),
-    }
-}
-
 /// A checkpoint as in its file: the note, and an empty line.
 pub(super) fn checkpoint_entry(tree: &Tree, signer: &Signer) -> Vec<u8> {
-    let mut note = checkpoint(tree).sign(signer);
+    let mut note = tree.checkpoint().sign(signer);
     note.push('\n');
     note.into_bytes()
-}
-
-pub(super) fn length(bytes: &[u8]) -> u64 {
-    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }

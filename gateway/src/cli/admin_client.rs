@@ -14,7 +14,8 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::fault::{Fault, Retry, Who};
-use crate::operations::Problem;
+use crate::operations::{Problem, Status};
+use crate::rotation::KeyringStatus;
 use crate::strict_json;
 
 use super::exit::Exit;
@@ -27,6 +28,13 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) struct AdminClient {
     socket: PathBuf,
     stream: UnixStream,
+}
+
+/// What the gateway says of its state, and its Prometheus page.
+pub(super) struct Answers {
+    pub(super) status: Status,
+    pub(super) keyrings: Vec<KeyringStatus>,
+    pub(super) metrics: String,
 }
 
 impl AdminClient {
@@ -62,9 +70,8 @@ impl AdminClient {
     /// # Errors
     /// The gateway's refusal, or a failed exchange.
     pub(super) async fn get<T: DeserializeOwned>(self, path: &str) -> Result<T, Failure> {
-        let socket = self.socket.clone();
-        let body = self.ask(Request::get(path), Vec::new()).await?;
-        strict_json::from_slice(&body).map_err(|error| unreachable(&socket, &error))
+        let read = |body: &[u8]| strict_json::from_slice(body);
+        self.ask(Request::get(path), Ok(Vec::new()), read).await
     }
 
     /// GET, with a text answer.
@@ -72,8 +79,8 @@ impl AdminClient {
     /// # Errors
     /// The gateway's refusal, or a failed exchange.
     pub(super) async fn text(self, path: &str) -> Result<String, Failure> {
-        let body = self.ask(Request::get(path), Vec::new()).await?;
-        Ok(String::from_utf8_lossy(&body).into_owned())
+        let read = |body: &[u8]| Ok(String::from_utf8_lossy(body).into_owned());
+        self.ask(Request::get(path), Ok(Vec::new()), read).await
     }
 
     /// POST, with JSON in both directions.
@@ -85,29 +92,49 @@ impl AdminClient {
         path: &str,
         body: serde_json::Result<Vec<u8>>,
     ) -> Result<T, Failure> {
-        let socket = self.socket.clone();
-        let broken = |error: &serde_json::Error| unreachable(&socket, error);
-        let body = body.map_err(|error| broken(&error))?;
-        let answer = self.ask(Request::post(path), body).await?;
-        strict_json::from_slice(&answer).map_err(|error| broken(&error))
+        let read = |body: &[u8]| strict_json::from_slice(body);
+        self.ask(Request::post(path), body, read).await
     }
 
-    async fn ask(self, request: Builder, body: Vec<u8>) -> Result<Bytes, Failure> {
-        let broken = |error: &dyn std::error::Error| unreachable(&self.socket, error);
+    async fn ask<T>(
+        self,
+        request: Builder,
+        body: serde_json::Result<Vec<u8>>,
+        read: impl FnOnce(&[u8]) -> serde_json::Result<T>,
+    ) -> Result<T, Failure> {
+        let Self { socket, stream } = self;
+        let broken = |error: &dyn std::error::Error| unreachable(&socket, error);
+        let body = body.map_err(|error| broken(&error))?;
         let request = request
             .header(header::HOST, "keyway")
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| broken(&error))?;
-        let answer = tokio::time::timeout(TIMEOUT, Box::pin(exchange(self.stream, request))).await;
+        let answer = tokio::time::timeout(TIMEOUT, Box::pin(exchange(stream, request))).await;
         let (status, body) = answer
             .map_err(|elapsed| broken(&elapsed))?
             .map_err(|error| broken(&error))?;
         if status.is_success() {
-            return Ok(body);
+            return read(&body).map_err(|error| broken(&error));
         }
         let problem = strict_json::from_slice(&body).map_err(|error| broken(&error))?;
         Err(refused(problem))
+    }
+}
+
+impl Answers {
+    /// Asks on this connection and on two more; `help` is for the case that the gateway ends meanwhile.
+    ///
+    /// # Errors
+    /// As of each question.
+    pub(super) async fn of(client: AdminClient, help: &str) -> Result<Self, Failure> {
+        let socket = client.socket.clone();
+        let again = async || AdminClient::required(&socket, help).await;
+        Ok(Self {
+            status: client.get("/v1/status").await?,
+            keyrings: again().await?.get("/v1/keyrings").await?,
+            metrics: again().await?.text("/metrics").await?,
+        })
     }
 }
 
@@ -152,14 +179,10 @@ fn is_not_running(error: &io::Error) -> bool {
 }
 
 fn unreachable(socket: &Path, error: &dyn std::error::Error) -> Failure {
-    Failure::new(
-        Exit::Unreachable,
-        format!(
-            "cannot speak to the gateway through {}: {error}",
-            socket.display()
-        ),
-        "run this as the user that runs the gateway, and look at the gateway's log",
-    )
+    let socket = socket.display();
+    let what = format!("cannot speak to the gateway through {socket}: {error}");
+    let help = "run this as the user that runs the gateway, and look at the gateway's log";
+    Failure::new(Exit::Unreachable, what, help)
 }
 
 /// The exit code for `who` of a problem. `client` means the caller of the API here, not a NATS client.

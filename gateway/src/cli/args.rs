@@ -27,7 +27,7 @@ pub(super) enum Command {
     /// Create the state directory: key-encryption key, catalogue and audit log; overwrites nothing
     Init(Init),
     /// Make the key of a proxy that NATS servers trust, and print what they need to know of it
-    ProxyKey(ProxyKey),
+    ProxyKey(StateOptions),
     /// Check a configuration file, and the files that it names, and report every mistake at once
     Check(Check),
     /// Look at a deployment from the outside: what does not work, what does not protect, and what would help
@@ -35,7 +35,7 @@ pub(super) enum Command {
     /// Show every keyring: its active version, budget, forecast, overlap
     Status(Status),
     /// Watch the running gateway: rates, budgets, states; q ends it
-    Top(Top),
+    Top(StateOptions),
     /// List the key versions and their states, also while a gateway runs; or say what keeps one
     Keys(Keys),
     /// Explain an envelope, and open it for whoever holds the state directory
@@ -57,11 +57,16 @@ pub(super) enum Command {
     /// Rehearse a revocation: everything that one needs, and no revocation
     Drill(Drill),
     /// Have the running gateway read its configuration again
-    Reload(Reload),
+    Reload(CommonOptions),
     /// Check the audit log, or show what it says; needs no gateway and no key-encryption key
-    Audit(Audit),
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Print the completions for a shell
-    Completions(Completions),
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Which state directory, and what opens it.
@@ -122,13 +127,6 @@ pub(super) struct Init {
     pub(super) proxy_key: bool,
 }
 
-/// `keyway proxy-key`
-#[derive(Args, Debug)]
-pub(super) struct ProxyKey {
-    #[command(flatten)]
-    pub(super) options: StateOptions,
-}
-
 /// `keyway check`
 #[derive(Args, Debug)]
 pub(super) struct Check {
@@ -187,13 +185,6 @@ pub(super) struct Status {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
-}
-
-/// `keyway top`
-#[derive(Args, Debug)]
-pub(super) struct Top {
-    #[command(flatten)]
-    pub(super) options: StateOptions,
 }
 
 /// `keyway keys`
@@ -372,20 +363,6 @@ pub(super) struct Drill {
     pub(super) common: CommonOptions,
 }
 
-/// `keyway reload`
-#[derive(Args, Debug)]
-pub(super) struct Reload {
-    #[command(flatten)]
-    pub(super) common: CommonOptions,
-}
-
-/// `keyway audit`
-#[derive(Args, Debug)]
-pub(super) struct Audit {
-    #[command(subcommand)]
-    pub(super) command: AuditCommand,
-}
-
 /// What is to be done with the audit log.
 #[derive(Debug, Subcommand)]
 pub(super) enum AuditCommand {
@@ -460,12 +437,4 @@ pub(super) struct AuditBegin {
     pub(super) why: String,
     #[command(flatten)]
     pub(super) options: StateOptions,
-}
-
-/// `keyway completions`
-#[derive(Args, Debug)]
-pub(super) struct Completions {
-    /// The shell
-    #[arg(value_name = "SHELL")]
-    pub(super) shell: clap_complete::Shell,
 }

@@ -64,14 +64,14 @@ pub(super) fn run(command: &AuditCommand, out: &mut Output) -> Result<(), Failur
 
 /// Begins a new log. The records are not compared with the old log: the operator has checked them.
 fn begin(args: &AuditBegin, out: &mut Output) -> Result<(), Failure> {
-    order::require_reason(&args.why)?;
+    let why = order::reason(&args.why)?.why;
     let checked = load::configuration(&args.options)?;
     let (mut catalogue, custodian) = load::unread(&checked)?;
-    catalogue.refresh().map_err(|error| Failure::of(&error))?;
+    catalogue.refresh()?;
     let who = Actor::Uid(getuid().as_raw()).to_string();
-    let said = (who.into(), args.why.as_str().into());
+    let said = (who.into(), why.into());
     let begun = app::begin_audit_log(&catalogue, &*custodian, said, &Clock::system());
-    let log = begun.map_err(|error| Failure::of(&error))?;
+    let log = begun?;
     let folder = app::audit_directory(catalogue.path());
     out.line(format_args!("begun {}", folder.join(LOG).display()))?;
     if let Some(key) = log.verifier() {
@@ -85,12 +85,10 @@ fn verify(args: &AuditVerify, out: &mut Output) -> Result<(), Failure> {
     let log = log(&args.options)?;
     let key = match &args.key {
         Some(key) => key.clone(),
-        None => app::audit_verifier(load::state_of(&log)).map_err(|error| Failure::of(&error))?,
+        None => app::audit_verifier(load::state_of(&log))?,
     };
-    let kept = args
-        .checkpoint
-        .iter()
-        .map(|path| read_checkpoint(path, &key));
+    let kept = args.checkpoint.iter();
+    let kept = kept.map(|path| read_checkpoint(path, &key));
     let kept = kept.collect::<Result<Vec<_>, _>>()?;
     let verified = verified(&args.options, &log, &key, &kept)?;
     warn(&verified);
@@ -122,11 +120,10 @@ fn verified(
     key: &VerifierKey,
     kept: &[Checkpoint],
 ) -> Result<Verified, Failure> {
-    let verified = load::verify(log, key, kept).map_err(|error| verify_failure(&error))?;
+    let verified = load::verify(log, key, kept).map_err(verify_failure)?;
     // A copy elsewhere has no records.
     if options.log.is_none() || load::state_of(log).join(RECORDS).is_dir() {
-        compare_records(&Real, load::state_of(log), &verified.last)
-            .map_err(|error| rolled_back(&error))?;
+        compare_records(&Real, load::state_of(log), &verified.last).map_err(rolled_back)?;
     }
     Ok(verified)
 }
@@ -177,21 +174,21 @@ fn report(log: &Path, key: &VerifierKey, verified: &Verified) -> Report {
     }
 }
 
-fn verify_failure(error: &VerifyError) -> Failure {
+fn verify_failure(error: VerifyError) -> Failure {
     match error {
         VerifyError::Altered { .. } | VerifyError::NoCheckpoint { .. } => {
-            Failure::with_exit(Exit::Altered, error)
+            Failure::with_exit(Exit::Altered, &error)
         }
-        VerifyError::Disk(error) => Failure::of(error),
+        VerifyError::Disk(error) => error.into(),
     }
 }
 
 /// A record that differs from what the log says of it.
-fn rolled_back(error: &LoadError) -> Failure {
+fn rolled_back(error: LoadError) -> Failure {
     if error.is_rollback() {
-        Failure::with_exit(Exit::Altered, error)
+        Failure::with_exit(Exit::Altered, &error)
     } else {
-        Failure::of(error)
+        error.into()
     }
 }
 
@@ -227,18 +224,17 @@ fn show(args: &AuditShow, out: &mut Output) -> Result<(), Failure> {
             ));
             Ok(())
         }
-        Err(error) => Err(Failure::of(&error)),
+        Err(error) => Err(error.into()),
     }
 }
 
 /// The latest lines that are wanted, in order of time; the log is read backwards.
 fn latest(args: &AuditShow, log: &Path) -> Result<Vec<Line>, Failure> {
-    let disk = |error: crate::disk::Error| Failure::of(&error);
-    let mut backwards = ReverseLines::open(Arc::new(Real), log.to_owned()).map_err(disk)?;
+    let mut backwards = ReverseLines::open(Arc::new(Real), log.to_owned())?;
     let mut lines = Vec::new();
     let mut finished = BTreeSet::new();
     while lines.len() < args.lines
-        && let Some(bytes) = backwards.next_line().map_err(disk)?
+        && let Some(bytes) = backwards.next_line()?
     {
         let Ok(line) = Line::parse(&bytes) else {
             eprint_line(
@@ -267,9 +263,10 @@ fn tail(args: &AuditTail, out: &mut Output) -> Result<(), Failure> {
     }
     let mut finished = BTreeSet::new();
     let lines = tail.lines.iter().rev();
-    let lines = lines.filter_map(|line| Line::parse(line.as_bytes()).ok());
-    let lines = lines.filter(|line| is_latest_of_event(line, &mut finished));
-    let mut lines: Vec<Line> = lines.collect();
+    let mut lines: Vec<Line> = lines
+        .filter_map(|line| Line::parse(line.as_bytes()).ok())
+        .filter(|line| is_latest_of_event(line, &mut finished))
+        .collect();
     lines.reverse();
     print(&lines, out)
 }
@@ -279,12 +276,7 @@ fn print(lines: &[Line], out: &mut Output) -> Result<(), Failure> {
         "BEGUN", "ENDED", "WHO", "ACTION", "TRIGGER", "KEYRING", "VERSION", "SCOPE", "OUTCOME",
         "WHY",
     ];
-    let head = head.map(str::to_owned).to_vec();
-    let rows = lines.iter().map(row);
-    out.lines(table(
-        &std::iter::once(head).chain(rows).collect::<Vec<_>>(),
-    ))?;
-    Ok(())
+    Ok(out.lines(table(head, lines.iter().map(row)))?)
 }
 
 /// Whether a line is the latest of its event: the last outcome has everything that its intent and earlier outcomes have. Call
@@ -298,34 +290,28 @@ fn is_latest_of_event(line: &Line, finished: &mut BTreeSet<EventId>) -> bool {
 }
 
 fn is_wanted(line: &Line, args: &AuditShow, finished: &mut BTreeSet<EventId>) -> bool {
-    if !is_latest_of_event(line, finished) {
-        return false;
-    }
-    let Some(wanted) = &args.keyring else {
-        return true;
-    };
-    let event = line.body.event();
-    event
-        .and_then(|event| event.act.keyring.as_ref())
-        .is_some_and(|keyring| keyring.as_str() == wanted)
+    let keyring = line
+        .body
+        .event()
+        .and_then(|event| event.act.keyring.as_ref());
+    let keyring = keyring.map(Text::as_str);
+    is_latest_of_event(line, finished)
+        && (args.keyring.is_none() || args.keyring.as_deref() == keyring)
 }
 
-fn row(line: &Line) -> Vec<String> {
+fn row(line: &Line) -> [String; 10] {
     match &line.body {
         Body::Intent(event) => cells(event, None, "under way".to_owned()),
         Body::Outcome(completed) => {
             let error = completed.error.as_ref().map(Text::printable);
-            let error = error.map_or_else(String::new, |error| format!(": {error}"));
             let changes = completed.event.act.changes.iter();
             let changes: Vec<_> = changes.map(ToString::to_string).collect();
-            let changes = Printable(&changes.join(", ")).to_string();
-            let changes = if changes.is_empty() {
-                changes
-            } else {
-                format!(": {changes}")
-            };
+            let changes = Some(Printable(&changes.join(", ")).to_string());
+            let details = [changes.filter(|changes| !changes.is_empty()), error];
+            let details = details.into_iter().flatten();
+            let details: String = details.map(|detail| format!(": {detail}")).collect();
             let evidence = evidence(&completed.event);
-            let outcome = format!("{}{evidence}{changes}{error}", completed.outcome);
+            let outcome = format!("{}{evidence}{details}", completed.outcome);
             cells(&completed.event, Some(completed.completed), outcome)
         }
         Body::Note(note) => note_row(timestamp(note.time), &note.fact),
@@ -345,53 +331,41 @@ fn timestamp(time: Timestamp) -> String {
     format!("{time:.0}")
 }
 
-fn cells(event: &Event, ended: Option<Timestamp>, outcome: String) -> Vec<String> {
+fn or_dash(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "-".to_owned())
+}
+
+fn cells(event: &Event, ended: Option<Timestamp>, outcome: String) -> [String; 10] {
     let act = &event.act;
-    let text = |text: Option<&Text>| text.map_or_else(|| "-".to_owned(), Text::printable);
     let scope: Vec<_> = act.scope.iter().map(Text::printable).collect();
-    let scope = if scope.is_empty() {
-        "-".to_owned()
-    } else {
-        scope.join(", ")
-    };
-    vec![
+    let version = act
+        .version
+        .as_ref()
+        .map(|version| version.label.printable());
+    [
         timestamp(event.initiated),
-        ended.map_or_else(|| "-".to_owned(), timestamp),
+        or_dash(ended.map(timestamp)),
         Text::from(act.who.to_string()).printable(),
         act.what.to_string(),
-        act.trigger
-            .map_or_else(|| "-".to_owned(), |trigger| trigger.to_string()),
-        text(act.keyring.as_ref()),
-        text(act.version.as_ref().map(|version| &version.label)),
-        scope,
+        or_dash(act.trigger.map(|trigger| trigger.to_string())),
+        or_dash(act.keyring.as_ref().map(Text::printable)),
+        or_dash(version),
+        or_dash((!scope.is_empty()).then(|| scope.join(", "))),
         outcome,
         act.why.printable(),
     ]
 }
 
 /// The row of a note, which is no key event; with who and why, where it has them.
-fn note_row(time: String, fact: &Fact) -> Vec<String> {
-    let none = || "-".to_owned();
-    let (who, why) = match fact {
-        Fact::Drill { who, why } | Fact::LogReplaced { who, why, .. } => {
-            (who.printable(), why.printable())
-        }
-        Fact::Begun { .. }
-        | Fact::GatewayStarted { .. }
-        | Fact::GatewayStopped
-        | Fact::RecordsLeft { .. }
-        | Fact::GatewayHandedOver
-        | Fact::GatewayTookBack
-        | Fact::ConfigurationReloaded { .. }
-        | Fact::RollbackAlarm { .. }
-        | Fact::TailRepaired { .. }
-        | Fact::Uncovered { .. }
-        | Fact::ReserveReleased
-        | Fact::ClockSet { .. } => ("gateway".to_owned(), none()),
+fn note_row(time: String, fact: &Fact) -> [String; 10] {
+    let (who, why) = if let Fact::Drill { who, why } | Fact::LogReplaced { who, why, .. } = fact {
+        (who.printable(), why.printable())
+    } else {
+        ("gateway".to_owned(), or_dash(None))
     };
     let action = "note".to_owned();
-    let [ended, trigger, keyring, version, scope] = [(); 5].map(|()| none());
-    vec![
+    let [ended, trigger, keyring, version, scope] = [(); 5].map(|()| or_dash(None));
+    [
         time,
         ended,
         who,
@@ -422,10 +396,8 @@ fn describe(fact: &Fact) -> String {
         }
         Fact::RollbackAlarm { what } => format!("rollback alarm: {}", what.printable()),
         Fact::TailRepaired { bytes, .. } => {
-            format!(
-                "a line cut off by a crash was removed: {}",
-                Count(*bytes, "byte")
-            )
+            let bytes = Count(*bytes, "byte");
+            format!("a line cut off by a crash was removed: {bytes}")
         }
         Fact::Uncovered { first, last } if first == last => {
             format!("line {first} had no checkpoint at the start")

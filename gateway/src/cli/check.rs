@@ -14,47 +14,45 @@ use super::output::Output;
 
 /// What `--json` prints.
 #[derive(Serialize)]
-struct Report<'a> {
+struct Report {
     /// Whether a gateway would start with it.
     valid: bool,
-    errors: &'a [Finding],
-    warnings: &'a [Finding],
+    errors: Vec<Finding>,
+    warnings: Vec<Finding>,
 }
 
 pub(super) fn run(args: &Check, out: &mut Output) -> Result<(), Failure> {
     let environment = Environment::from_process(&Clock::system());
-    match (config::check(&args.config, &environment), args.json) {
-        (Ok((checked, warnings)), true) => {
-            let (errors, doubts) = files(args, &checked);
-            let warnings: Vec<_> = warnings.iter().map(Warning::finding).cloned().collect();
-            out.json(&Report {
-                valid: errors.is_empty(),
-                errors: &errors,
-                warnings: &[warnings, doubts].concat(),
-            })?;
-            verdict(&errors)
+    let checked = config::check(&args.config, &environment);
+    let (errors, warnings) = match &checked {
+        Ok((checked, warnings)) => {
+            let (errors, doubts) = files(args, checked);
+            let warnings = warnings.iter().map(Warning::finding).cloned();
+            (errors, warnings.chain(doubts).collect())
         }
-        (Ok((checked, warnings)), false) => {
-            let (errors, doubts) = files(args, &checked);
-            let warnings = warnings.iter().map(Warning::finding);
-            for warning in warnings.chain(&doubts) {
-                load::warn(warning);
-            }
-            errors.iter().for_each(load::eprint_finding);
-            verdict(&errors)?;
+        Err(errors) => (errors.findings().to_vec(), Vec::new()),
+    };
+    let valid = errors.is_empty();
+    if args.json {
+        out.json(&Report {
+            valid,
+            errors,
+            warnings,
+        })?;
+    } else {
+        warnings.iter().for_each(load::warn);
+        errors.iter().for_each(load::eprint_finding);
+        if let Ok((checked, _)) = checked
+            && valid
+        {
             out.line(format_args!("{}: ok", args.config.display()))?;
             out.lines(summary(&checked))?;
-            Ok(())
         }
-        (Err(errors), true) => {
-            out.json(&Report {
-                valid: false,
-                errors: errors.findings(),
-                warnings: &[],
-            })?;
-            Err(Failure::silent(Exit::Config))
-        }
-        (Err(errors), false) => Err(load::invalid(&errors)),
+    }
+    if valid {
+        Ok(())
+    } else {
+        Err(Failure::silent(Exit::Config))
     }
 }
 
@@ -82,26 +80,21 @@ fn files(args: &Check, checked: &GatewayConfig) -> (Vec<Finding>, Vec<Finding>) 
     (errors.collect(), doubts.collect())
 }
 
-fn verdict(errors: &[Finding]) -> Result<(), Failure> {
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(Failure::silent(Exit::Config))
-    }
-}
-
 /// The effective configuration in short, for a person to check.
 fn summary(checked: &GatewayConfig) -> Vec<String> {
-    let list = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(", ");
-    let clients = list(&mut checked.dataplane.listen.iter().map(ToString::to_string));
-    let servers = list(&mut checked.dataplane.servers.iter().map(ToString::to_string));
+    fn list(items: &[impl ToString]) -> String {
+        let items: Vec<_> = items.iter().map(ToString::to_string).collect();
+        items.join(", ")
+    }
+    let clients = list(&checked.dataplane.listen);
+    let servers = list(&checked.dataplane.servers);
     let mut lines = vec![
         format!("  clients    {clients}"),
         format!("  servers    {servers}"),
         format!("  state      {}", checked.state.display()),
     ];
     for rule in checked.policy.keyrings() {
-        let subjects = list(&mut rule.subjects.iter().map(ToString::to_string));
+        let subjects = list(&rule.subjects);
         lines.push(format!("  keyring    {}: {subjects}", rule.name));
     }
     if checked.dataplane.relay_only {

@@ -1,8 +1,6 @@
 //! What is exposed by a key version, without revoking it.
 
 use crate::admin::ApiError;
-use crate::catalogue::View;
-use crate::config::GatewayConfig;
 use crate::rotation::{Exposure, KeyringStatus, OfflineKeyring, OrderError, report};
 
 use super::admin_client::refused;
@@ -35,17 +33,17 @@ fn exposure(target: &Target, selected: &SelectedVersion<'_>) -> Result<Exposure,
         Some(version) => Some(version.clone()),
         None => active(target, name)?,
     };
-    let asked = match version {
-        Some(version) => target.ask(&format!("/v1/keyrings/{name}/versions/{version}/exposure"))?,
-        None => None,
-    };
-    match asked {
-        Some(exposure) => Ok(exposure),
-        None => {
-            let checked = target.checked()?;
-            offline(&load::view(checked)?, (checked, selected))
-        }
+    if let Some(version) = version
+        && let path = format!("/v1/keyrings/{name}/versions/{version}/exposure")
+        && let Some(exposure) = target.ask(&path)?
+    {
+        return Ok(exposure);
     }
+    of_record(
+        target,
+        (name, selected.version.as_deref()),
+        |offline, number| offline.exposure(number),
+    )
 }
 
 /// The label of the version that seals in the running gateway; `None` when none runs.
@@ -53,24 +51,23 @@ fn active(target: &Target, keyring: &str) -> Result<Option<String>, Failure> {
     let Some(keyring) = target.ask::<KeyringStatus>(&format!("/v1/keyrings/{keyring}"))? else {
         return Ok(None);
     };
-    let active = keyring.active().map(|version| version.label.clone());
-    let help = "name the one that is meant";
-    let none = || Failure::new(Exit::Refused, "no version is active", help);
-    active.ok_or_else(none).map(Some)
+    let Some(active) = keyring.active() else {
+        let help = "name the one that is meant";
+        return Err(Failure::new(Exit::Refused, "no version is active", help));
+    };
+    Ok(Some(active.label.clone()))
 }
 
-fn offline(
-    view: &View,
-    (checked, selected): (&GatewayConfig, &SelectedVersion<'_>),
-) -> Result<Exposure, Failure> {
-    let refused = |error| refused(ApiError::of(&error).into_problem());
-    let offline = load::offline(view, checked, selected.keyring)?;
-    let number = number(&offline, selected.version.as_deref()).map_err(refused)?;
-    offline.exposure(number).map_err(refused)
-}
-
-/// The number of the selected version, from the record.
-pub(super) fn number(offline: &OfflineKeyring<'_>, named: Option<&str>) -> Result<u32, OrderError> {
-    let name = offline.rule.name.as_str();
-    report::number(&[offline.status()], name, named)
+/// What the record says of a version, when no gateway runs.
+pub(super) fn of_record<T>(
+    target: &Target,
+    (keyring, version): (&str, Option<&str>),
+    what: impl FnOnce(&OfflineKeyring<'_>, u32) -> Result<T, OrderError>,
+) -> Result<T, Failure> {
+    let checked = target.checked()?;
+    let view = load::view(checked)?;
+    let offline = load::offline(&view, checked, keyring)?;
+    let number = report::number(&[offline.status()], keyring, version);
+    let told = number.and_then(|number| what(&offline, number));
+    told.map_err(|error| refused(ApiError::of(&error).into_problem()))
 }

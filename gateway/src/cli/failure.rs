@@ -87,6 +87,12 @@ impl Failure {
     }
 }
 
+impl<E: Faulty> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::of(&error)
+    }
+}
+
 /// Output that cannot be written. A closed pipe (`| head`) is no failure.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {

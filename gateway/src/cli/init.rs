@@ -1,5 +1,6 @@
 //! `keyway init`: the state directory, with a key-encryption key, an empty catalogue and an audit log that begins.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::app;
@@ -21,8 +22,7 @@ pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
     let passphrase = load::passphrase(&checked.custody)?;
     let (catalogue, custodian) = create_catalogue(&checked, passphrase.as_ref(), args)?;
     let kek = custodian.describe();
-    let audit = app::open_audit(&catalogue, &*custodian, &Clock::system())
-        .map_err(|error| Failure::of(&error))?;
+    let audit = app::open_audit(&catalogue, &*custodian, &Clock::system())?;
     out.line(format_args!("created {}", catalogue.path().display()))?;
     out.line(format_args!(
         "  key-encryption key {} in {}",
@@ -42,7 +42,7 @@ pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
     )?;
     if args.proxy_key {
         out.line("")?;
-        let dir = StateDir::open(catalogue.path()).map_err(|error| Failure::of(&error))?;
+        let dir = StateDir::open(catalogue.path())?;
         proxy_key::show(&dir, checked.proxy_seed.as_deref(), out)?;
     }
     let options = load::options_text(&args.options);
@@ -58,15 +58,16 @@ fn create_catalogue(
     passphrase: Option<&Passphrase>,
     args: &Init,
 ) -> Result<(Catalogue, Arc<dyn Custodian>), Failure> {
-    let dir = StateDir::create(&checked.state).map_err(|error| Failure::of(&error))?;
+    let dir = StateDir::create(&checked.state)?;
     let made = Catalogue::exists(&dir);
     let lock = Lock::acquire(dir).map_err(|error| {
-        if made {
-            in_use(&error)
-        } else {
-            // Another process is creating it right now.
-            Failure::of(&error)
+        if let disk::Error::Locked { dir, pid } = &error
+            && made
+        {
+            return in_use(dir, *pid);
         }
+        // If it is locked, another process is creating it right now.
+        error.into()
     })?;
     let begun = Catalogue::exists(lock.dir());
     if begun && app::has_audit_log(lock.dir()) {
@@ -74,9 +75,9 @@ fn create_catalogue(
     }
     let custodian = kek(&lock, passphrase)?;
     let catalogue = if begun {
-        Catalogue::open(lock, Arc::clone(&custodian)).map_err(|error| Failure::of(&error))?
+        Catalogue::open(lock, Arc::clone(&custodian))?
     } else {
-        Catalogue::create(lock, Arc::clone(&custodian)).map_err(|error| Failure::of(&error))?
+        Catalogue::create(lock, Arc::clone(&custodian))?
     };
     // Versions without a log: the log was lost, which is not an interrupted `init`.
     if catalogue.keyrings().next().is_some() {
@@ -87,19 +88,15 @@ fn create_catalogue(
 
 /// A new key-encryption key, or the one that an interrupted `init` left.
 fn kek(lock: &Lock, passphrase: Option<&Passphrase>) -> Result<Arc<dyn Custodian>, Failure> {
-    let kek = if local::exists(lock.dir()) {
-        local::open(lock.dir(), passphrase).map_err(|error| Failure::of(&error))?
+    Ok(Arc::new(if local::exists(lock.dir()) {
+        local::open(lock.dir(), passphrase)?
     } else {
-        local::init(lock, passphrase).map_err(|error| Failure::of(&error))?
-    };
-    Ok(Arc::new(kek))
+        local::init(lock, passphrase)?
+    }))
 }
 
 /// The directory is locked: it is initialised, and in use.
-fn in_use(error: &disk::Error) -> Failure {
-    let disk::Error::Locked { dir, pid } = error else {
-        return Failure::of(error);
-    };
+fn in_use(dir: &Path, pid: Option<u32>) -> Failure {
     let holder = pid.map_or_else(
         || "another process".to_owned(),
         |pid| format!("process {pid}"),
@@ -120,18 +117,15 @@ fn already_initialised(checked: &GatewayConfig, args: &Init) -> Failure {
         checked.state.display()
     );
     // An `init` may have been killed before its last step.
-    if args.proxy_key && !proxy_key::exists(&checked.state) {
+    let help = if args.proxy_key && !proxy_key::exists(&checked.state) {
         let options = load::options_text(&args.options);
-        let help = format!(
+        &format!(
             "`keyway proxy-key{options}` makes the key of the proxy, which is not there yet; see the verifier key with `keyway audit verify{options}`"
-        );
-        return Failure::new(Exit::Operator, what, help);
-    }
-    Failure::new(
-        Exit::Operator,
-        what,
-        "use it with `keyway run`, add a proxy's key with `keyway proxy-key`, see its verifier key with `keyway audit verify`, or name another directory with --state",
-    )
+        )
+    } else {
+        "use it with `keyway run`, add a proxy's key with `keyway proxy-key`, see its verifier key with `keyway audit verify`, or name another directory with --state"
+    };
+    Failure::new(Exit::Operator, what, help)
 }
 
 fn custody_advice(custody: &Custody) -> &'static str {

@@ -2,19 +2,18 @@
 
 use serde::Serialize;
 
-use crate::admin::ApiError;
 use crate::app;
-use crate::catalogue::{Mark, Version, View};
+use crate::catalogue::{Mark, Version};
 use crate::envelope::Kid;
 use crate::policy::KeyringName;
 use crate::rotation::RetentionReasons;
 
-use super::admin_client::refused;
 use super::args::{Keys, KeysCommand, KeysWhy, VersionSelector};
+use super::exposure::of_record;
 use super::failure::Failure;
+use super::load;
 use super::output::{Output, table};
 use super::target::Target;
-use super::{exposure, load};
 
 /// A key version in JSON.
 #[derive(Serialize)]
@@ -47,13 +46,18 @@ pub(super) fn run(args: &Keys, out: &mut Output) -> Result<(), Failure> {
         return why(args, out);
     }
     let view = load::view(&load::configuration(&args.options)?)?;
-    let marks = view.marks().map_err(|error| Failure::of(&error))?;
+    let marks = view.marks()?;
+    let versions: Vec<_> = view.versions().map(|found| row(found, &marks)).collect();
     if args.json {
-        out.json(&listing(&view, &marks))?;
-    } else if view.versions().next().is_none() {
+        out.json(&Listing {
+            catalogue: view.id().to_owned(),
+            state: view.path().display().to_string(),
+            versions,
+        })?;
+    } else if versions.is_empty() {
         out.line("no key versions yet: the first `keyway run` makes them")?;
     } else {
-        out.lines(page(&view, &marks))?;
+        out.lines(page(versions))?;
     }
     Ok(())
 }
@@ -71,14 +75,9 @@ fn why(args: &KeysWhy, out: &mut Output) -> Result<(), Failure> {
     let running = asked.is_some();
     let kept = match asked {
         Some(kept) => kept,
-        None => {
-            let checked = target.checked()?;
-            let view = load::view(checked)?;
-            let offline = load::offline(&view, checked, &keyring)?;
-            let told = exposure::number(&offline, Some(&version));
-            let told = told.and_then(|number| offline.kept(number));
-            told.map_err(|error| refused(ApiError::of(&error).into_problem()))?
-        }
+        None => of_record(&target, (&keyring, Some(&version)), |offline, number| {
+            offline.kept(number)
+        })?,
     };
     if args.common.json {
         return Ok(out.json(&kept)?);
@@ -102,14 +101,6 @@ fn why(args: &KeysWhy, out: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn listing(view: &View, marks: &[(Mark, Kid)]) -> Listing {
-    Listing {
-        catalogue: view.id().to_owned(),
-        state: view.path().display().to_string(),
-        versions: view.versions().map(|found| row(found, marks)).collect(),
-    }
-}
-
 fn row((keyring, version): (&KeyringName, &Version), marks: &[(Mark, Kid)]) -> Row {
     Row {
         keyring: keyring.to_string(),
@@ -127,19 +118,13 @@ fn row((keyring, version): (&KeyringName, &Version), marks: &[(Mark, Kid)]) -> R
     }
 }
 
-fn page(view: &View, marks: &[(Mark, Kid)]) -> Vec<String> {
-    let words = |words: [&str; 6]| words.map(str::to_owned).to_vec();
-    let head = words(["KEYRING", "VERSION", "STATE", "SINCE", "SUITE", "KID"]);
-    let rows = view.versions().map(|found| row(found, marks)).map(|row| {
+fn page(versions: Vec<Row>) -> Vec<String> {
+    let head = ["KEYRING", "VERSION", "STATE", "SINCE", "SUITE", "KID"];
+    let rows = versions.into_iter().map(|row| {
         let mark = row.mark.map(|mark| format!(" ({mark})"));
-        words([
-            &row.keyring,
-            &row.label,
-            &format!("{}{}", row.state, mark.unwrap_or_default()),
-            &row.since,
-            row.suite,
-            &row.kid,
-        ])
+        let state = format!("{}{}", row.state, mark.unwrap_or_default());
+        let suite = row.suite.to_owned();
+        [row.keyring, row.label, state, row.since, suite, row.kid]
     });
-    table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
+    table(head, rows)
 }

@@ -23,9 +23,7 @@ use super::output::{Line, eprint_line};
 /// The configuration. Mistakes and warnings go to stderr.
 pub(super) fn configuration(options: &StateOptions) -> Result<GatewayConfig, Failure> {
     let (checked, warnings) = read(options)?;
-    for warning in &warnings {
-        warn(warning.finding());
-    }
+    warnings.iter().map(Warning::finding).for_each(warn);
     Ok(checked)
 }
 
@@ -130,7 +128,7 @@ fn passphrase_source(options: &StateOptions) -> Option<PassphraseSource> {
 pub(super) fn passphrase(custody: &Custody) -> Result<Option<Passphrase>, Failure> {
     match custody {
         Custody::File => Ok(None),
-        Custody::Passphrase(source) => source.read().map(Some).map_err(|error| Failure::of(&error)),
+        Custody::Passphrase(source) => Ok(Some(source.read()?)),
     }
 }
 
@@ -139,7 +137,7 @@ pub(super) fn view(checked: &GatewayConfig) -> Result<View, Failure> {
     let dir = open(&checked.state)?;
     let custodian = custodian(&dir, checked)?;
     let view = Catalogue::open_read_only(dir, custodian);
-    let view = view.map_err(|error| Failure::of(&error))?;
+    let view = view?;
     compare_with_log(&checked.state)?;
     Ok(view)
 }
@@ -147,19 +145,16 @@ pub(super) fn view(checked: &GatewayConfig) -> Result<View, Failure> {
 /// An error if a record is older than the audit log says or the log is truncated: a gateway would not start either. Other defects
 /// of the log are left to `keyway audit verify`.
 fn compare_with_log(state: &Path) -> Result<(), Failure> {
-    let key = app::audit_verifier_of_log(state).map_err(|error| Failure::of(&error))?;
-    let Some(key) = key else {
+    let Some(key) = app::audit_verifier_of_log(state)? else {
         return Ok(());
     };
     let log = app::audit_directory(state).join(LOG);
     let last = match verify(&log, &key, &[]) {
         Ok(verified) => verified.last,
-        Err(error) if error.is_short() => return Err(Failure::of(&error)),
-        Err(_altered) => {
-            LoggedState::read_unverified(&Real, &log).map_err(|error| Failure::of(&error))?
-        }
+        Err(error) if error.is_short() => return Err(error.into()),
+        Err(_altered) => LoggedState::read_unverified(&Real, &log)?,
     };
-    compare_records(&Real, state, &last).map_err(|error| Failure::of(&error))
+    Ok(compare_records(&Real, state, &last)?)
 }
 
 /// Verifies an audit log against its checkpoints, those `elsewhere`, and the heads in the records of its state directory.
@@ -175,7 +170,7 @@ pub(super) fn verify(
     let source = LogFiles {
         files: &Real,
         log,
-        checkpoints: Some(&checkpoints),
+        checkpoints: &checkpoints,
     };
     // Read before the log, which a running gateway may extend meanwhile.
     let heads = audit_heads(&Real, state_of(log));
@@ -197,14 +192,13 @@ pub(super) fn offline<'a>(
     let rule = rules.find(|rule| rule.name.as_str() == name);
     let mut keyrings = checked.keyrings.iter();
     let keyring = keyrings.find(|keyring| keyring.name.as_str() == name);
-    let (rule, keyring) = rule
-        .zip(keyring)
-        .ok_or_else(|| Failure::silent(Exit::Failed))?;
+    let found = rule.zip(keyring);
+    let (rule, keyring) = found.ok_or_else(|| Failure::silent(Exit::Failed))?;
     Ok(OfflineKeyring {
         rule,
         terms: &keyring.terms,
         record: view.record(&keyring.name),
-        marks: view.marks().map_err(|error| Failure::of(&error))?,
+        marks: view.marks()?,
         now: view.now(&Clock::system()),
     })
 }
@@ -212,21 +206,21 @@ pub(super) fn offline<'a>(
 /// Catalogue and audit log for writing, under the lock of the state directory.
 pub(super) fn opened(checked: &GatewayConfig, clock: &Clock) -> Result<OpenState, Failure> {
     let (catalogue, custodian) = unread(checked)?;
-    app::with_audit(catalogue, &*custodian, clock).map_err(|error| Failure::of(&error))
+    Ok(app::with_audit(catalogue, &*custodian, clock)?)
 }
 
 /// The catalogue for writing, under the lock; its records are not read yet.
 pub(super) fn unread(checked: &GatewayConfig) -> Result<(Catalogue, Arc<dyn Custodian>), Failure> {
-    let lock = Lock::acquire(open(&checked.state)?).map_err(|error| lock_error(checked, &error))?;
+    let lock = Lock::acquire(open(&checked.state)?).map_err(|error| lock_error(checked, error))?;
     let custodian = custodian(lock.dir(), checked)?;
     let catalogue = Catalogue::open_without_records(lock, Arc::clone(&custodian));
-    Ok((catalogue.map_err(|error| Failure::of(&error))?, custodian))
+    Ok((catalogue?, custodian))
 }
 
 /// The lock is held although no gateway answers at the admin socket: the one that runs has another socket.
-fn lock_error(checked: &GatewayConfig, error: &disk::Error) -> Failure {
+fn lock_error(checked: &GatewayConfig, error: disk::Error) -> Failure {
     let disk::Error::Locked { dir, pid } = error else {
-        return Failure::of(error);
+        return error.into();
     };
     let process = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
     let (dir, socket) = (dir.display(), checked.admin.socket.display());
@@ -240,43 +234,32 @@ fn lock_error(checked: &GatewayConfig, error: &disk::Error) -> Failure {
 /// The state directory, which must exist.
 pub(super) fn open(path: &Path) -> Result<StateDir, Failure> {
     StateDir::open(path).map_err(|error| {
-        if error.is_missing() {
-            absent(path)
-        } else {
-            Failure::of(&error)
+        if !error.is_missing() {
+            return error.into();
         }
+        let what = format!("there is no state directory {}", path.display());
+        let help = "name another with --state or --config, or create it with `keyway init`";
+        Failure::new(Exit::Operator, what, help)
     })
-}
-
-fn absent(path: &Path) -> Failure {
-    Failure::new(
-        Exit::Operator,
-        format!("there is no state directory {}", path.display()),
-        "name another with --state or --config, or create it with `keyway init`",
-    )
 }
 
 fn custodian(dir: &StateDir, checked: &GatewayConfig) -> Result<Arc<dyn Custodian>, Failure> {
     let passphrase = passphrase(&checked.custody)?;
-    let kek = local::open(dir, passphrase.as_ref()).map_err(|error| Failure::of(&error))?;
-    Ok(Arc::new(kek))
+    Ok(Arc::new(local::open(dir, passphrase.as_ref())?))
 }
 
 /// The options as text, to be repeated in a suggested command.
 pub(super) fn options_text(options: &StateOptions) -> String {
-    let option = |name: &str, path: &Option<PathBuf>| {
-        path.as_ref()
-            .map(|path| format!(" --{name} {}", path.display()))
-            .unwrap_or_default()
-    };
-    let fd = options
-        .passphrase_fd
-        .map(|fd| format!(" --passphrase-fd {fd}"));
-    [
-        option("config", &options.config),
-        option("state", &options.state),
-        option("passphrase-file", &options.passphrase_file),
-        fd.unwrap_or_default(),
-    ]
-    .concat()
+    let files = [
+        ("config", &options.config),
+        ("state", &options.state),
+        ("passphrase-file", &options.passphrase_file),
+    ];
+    let files = files.into_iter().filter_map(|(name, path)| {
+        let path = path.as_ref()?.display();
+        Some(format!(" --{name} {path}"))
+    });
+    let fd = options.passphrase_fd.iter();
+    let fd = fd.map(|fd| format!(" --passphrase-fd {fd}"));
+    files.chain(fd).collect()
 }

@@ -33,26 +33,17 @@ pub(super) fn lost(page: &str) -> Vec<Lost> {
 /// Two lines for each loss.
 pub(super) fn lines(lost: &[Lost]) -> Vec<Line> {
     let each = lost.iter().flat_map(|lost| {
-        let Lost {
-            keyring,
-            what,
-            cause,
-            messages,
-            help,
-        } = lost;
-        let count = Count(*messages, "message");
+        let (what, cause, keyring) = (lost.what, &lost.cause, &lost.keyring);
+        let count = Count(lost.messages, "message");
         [
             Line::from(format_args!(
                 "{count} {what} since the start, cause {cause}, keyring {keyring}"
             )),
-            Line::from(format_args!("  {help}")),
+            Line::from(format_args!("  {}", lost.help)),
         ]
     });
-    let each: Vec<_> = each.collect();
-    if each.is_empty() {
-        return each;
-    }
-    std::iter::once(Line::default()).chain(each).collect()
+    let space = (!lost.is_empty()).then(Line::default);
+    space.into_iter().chain(each).collect()
 }
 
 fn sample(line: &str) -> Option<Lost> {

@@ -46,11 +46,11 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use crate::app::process;
-use crate::operations::Order;
+use crate::operations::Change;
 
 pub use exit::Exit;
 
-use args::{Cli, Command, Completions};
+use args::{Cli, Command};
 use failure::Failure;
 use output::Output;
 
@@ -84,15 +84,15 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Top(args) => top::run(&args, &mut out),
         Command::Rotate(args) => order::rotate(&args, &mut out),
         Command::Revoke(args) => order::revoke(&args, &mut out),
-        Command::Suspend(args) => order::change(&args, Order::Suspend, &mut out),
-        Command::Restore(args) => order::change(&args, Order::Restore, &mut out),
-        Command::Archive(args) => order::change(&args, Order::Archive, &mut out),
+        Command::Suspend(args) => order::change(&args, Change::Suspend, &mut out),
+        Command::Restore(args) => order::change(&args, Change::Restore, &mut out),
+        Command::Archive(args) => order::change(&args, Change::Archive, &mut out),
         Command::Destroy(args) => order::destroy(&args, &mut out),
         Command::Abort(args) => order::abort(&args, &mut out),
         Command::Drill(args) => order::drill(&args, &mut out),
         Command::Reload(args) => reload::run(&args, &mut out),
-        Command::Audit(args) => audit::run(&args.command, &mut out),
-        Command::Completions(args) => completions(&args, &mut out),
+        Command::Audit(args) => audit::run(&args, &mut out),
+        Command::Completions { shell } => completions(shell, &mut out),
     }
 }
 
@@ -118,14 +118,16 @@ fn misused(error: &clap::Error) -> Exit {
     Exit::Done
 }
 
-fn completions(args: &Completions, out: &mut Output) -> Result<(), Failure> {
+fn completions(shell: clap_complete::Shell, out: &mut Output) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "keyway", &mut script);
+    clap_complete::generate(shell, &mut Cli::command(), "keyway", &mut script);
     Ok(out.bytes(&script)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use strum::VariantArray as _;
+
     use super::*;
 
     #[test]
@@ -136,7 +138,7 @@ mod tests {
     #[test]
     fn long_help_ends_with_the_exit_codes() {
         let help = Cli::command().render_long_help().to_string();
-        for exit in Exit::ALL {
+        for exit in Exit::VARIANTS {
             assert!(help.contains(exit.meaning()), "{help}");
         }
     }

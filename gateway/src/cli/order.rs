@@ -7,11 +7,11 @@ use crate::app;
 use crate::audit::{Actor, Channel};
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
-use crate::operations::{self, Caller, Operations, Order, Reason, Report, VersionPath};
+use crate::operations::{self, Caller, Change, Operations, Order, Reason, Report};
 use crate::policy::KeyringName;
 
 use super::admin_client::{AdminClient, refused};
-use super::args::{Abort, Change, CommonOptions, Destroy, Drill, Revoke, Rotate};
+use super::args::{self, Abort, CommonOptions, Destroy, Drill, Revoke, Rotate};
 use super::exit::Exit;
 use super::exposure;
 use super::failure::Failure;
@@ -22,19 +22,12 @@ use super::target::Target;
 use super::{load, log};
 
 pub(super) fn rotate(args: &Rotate, out: &mut Output) -> Result<(), Failure> {
-    require_reason(&args.why)?;
+    let Reason { why } = reason(&args.why)?;
     let target = Target::of(&args.common.options)?;
-    let name = target.keyring(args.keyring.as_deref())?;
-    let asked = operations::Rotate {
-        why: args.why.clone(),
-        event: args.event,
-    };
-    give(
-        (&target, None),
-        Order::Rotate(name.to_owned(), asked),
-        &args.common,
-        out,
-    )
+    let keyring = target.keyring(args.keyring.as_deref())?.to_owned();
+    let event = args.event;
+    let order = Order::Rotate(keyring, operations::Rotate { why, event });
+    give(&target, order, &args.common, out)
 }
 
 pub(super) fn revoke(args: &Revoke, out: &mut Output) -> Result<(), Failure> {
@@ -43,74 +36,54 @@ pub(super) fn revoke(args: &Revoke, out: &mut Output) -> Result<(), Failure> {
     if args.dry_run {
         return exposure::show((&target, &selected), &args.common, out);
     }
-    let why = args.why.clone().unwrap_or_default();
-    require_reason(&why)?;
-    let version = selected.version.clone();
-    let order = Order::Revoke(
-        selected.keyring.to_owned(),
-        operations::Revoke { why, version },
-    );
-    give((&target, None), order, &args.common, out)
+    let Reason { why } = reason(args.why.as_deref().unwrap_or_default())?;
+    let (keyring, version) = (selected.keyring.to_owned(), selected.version);
+    let order = Order::Revoke(keyring, operations::Revoke { why, version });
+    give(&target, order, &args.common, out)
 }
 
 /// `keyway suspend`, `restore`, `archive`.
-pub(super) fn change(
-    args: &Change,
-    order: fn(VersionPath, Reason) -> Order,
-    out: &mut Output,
-) -> Result<(), Failure> {
-    require_reason(&args.why)?;
+pub(super) fn change(args: &args::Change, change: Change, out: &mut Output) -> Result<(), Failure> {
+    let why = reason(&args.why)?;
     let target = Target::of(&args.common.options)?;
     let which = target.select(&args.which)?.path()?;
-    let order = order(which.clone(), reason(&args.why));
-    give((&target, Some(&which.1)), order, &args.common, out)
+    let order = Order::Change(change, which, why);
+    give(&target, order, &args.common, out)
 }
 
 pub(super) fn destroy(args: &Destroy, out: &mut Output) -> Result<(), Failure> {
-    require_reason(&args.why)?;
+    let Reason { why } = reason(&args.why)?;
     let target = Target::of(&args.common.options)?;
     let which = target.select(&args.which)?.path()?;
     let asked = operations::Destroy {
-        why: args.why.clone(),
+        why,
         force: args.force,
         approve: args.approve,
     };
-    let order = Order::Destroy(which.clone(), asked);
-    give((&target, Some(&which.1)), order, &args.common, out)
+    give(&target, Order::Destroy(which, asked), &args.common, out)
 }
 
 pub(super) fn abort(args: &Abort, out: &mut Output) -> Result<(), Failure> {
-    require_reason(&args.why)?;
+    let why = reason(&args.why)?;
     let target = Target::of(&args.common.options)?;
-    let name = target.keyring(args.keyring.as_deref())?;
-    let order = Order::Abort(name.to_owned(), reason(&args.why));
-    give((&target, None), order, &args.common, out)
+    let keyring = target.keyring(args.keyring.as_deref())?.to_owned();
+    give(&target, Order::Abort(keyring, why), &args.common, out)
 }
 
 pub(super) fn drill(args: &Drill, out: &mut Output) -> Result<(), Failure> {
-    require_reason(&args.why)?;
+    let why = reason(&args.why)?;
     let target = Target::of(&args.common.options)?;
-    give(
-        (&target, None),
-        Order::Drill(reason(&args.why)),
-        &args.common,
-        out,
-    )
+    give(&target, Order::Drill(why), &args.common, out)
 }
 
-fn reason(why: &str) -> Reason {
-    Reason {
-        why: why.to_owned(),
-    }
-}
-
-/// Gives the order, and prints what became of it; `version` is the one that it is for, where it is for one.
+/// Gives the order, and prints what became of it.
 fn give(
-    (target, version): (&Target, Option<&str>),
+    target: &Target,
     order: Order,
     common: &CommonOptions,
     out: &mut Output,
 ) -> Result<(), Failure> {
+    let version = order.version().map(str::to_owned);
     let sent: Option<Report> = block_on(async {
         match AdminClient::connect(&target.socket).await? {
             Some(client) => client.post(&order.path(), order.body()).await.map(Some),
@@ -121,7 +94,7 @@ fn give(
         Some(report) => (report, ExecutedBy::Gateway),
         None => (carry_out(target, order)?, ExecutedBy::Command),
     };
-    print(&report, (version, by), common, out)
+    print(&report, (version.as_deref(), by), common, out)
 }
 
 /// Carries the order out under the lock of the state directory.
@@ -143,8 +116,7 @@ fn carry_out(target: &Target, order: Order) -> Result<Report, Failure> {
     };
     let done = block_on(async {
         let carried_out = async |rotation| Operations { rotation, caller }.carry_out(order).await;
-        let done = app::offline(checked, opened, carried_out).await;
-        done.map_err(|error| Failure::of(&error))
+        Ok(app::offline(checked, opened, carried_out).await?)
     })?;
     let done = done.map_err(|error| refused(ApiError::of(&error).into_problem()))?;
     if let Report::Rotated(rotated) = &done {
@@ -155,13 +127,14 @@ fn carry_out(target: &Target, order: Order) -> Result<Report, Failure> {
     Ok(done)
 }
 
-/// Refuses an empty reason.
-pub(super) fn require_reason(why: &str) -> Result<(), Failure> {
+/// The reason; refuses an empty one.
+pub(super) fn reason(why: &str) -> Result<Reason, Failure> {
     if why.trim().is_empty() {
         let help = "say in --why what an auditor should read";
         return Err(Failure::new(Exit::Usage, "no reason is given", help));
     }
-    Ok(())
+    let why = why.to_owned();
+    Ok(Reason { why })
 }
 
 /// Refuses a keyring that the catalogue does not have: with a configuration other than the gateway's, the operation would create
@@ -171,8 +144,7 @@ fn refuse_unknown_keyring(catalogue: &Catalogue, asked: &str) -> Result<(), Fail
     if held.is_empty() || held.contains(&asked) {
         return Ok(());
     }
-    let state = catalogue.path().display();
-    let held = held.join(", ");
+    let (state, held) = (catalogue.path().display(), held.join(", "));
     Err(Failure::new(
         Exit::Operator,
         format!("{state} holds the keyrings {held}, and no `{asked}`"),

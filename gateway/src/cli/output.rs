@@ -124,27 +124,27 @@ pub(super) fn width() -> Option<usize> {
 }
 
 /// A table for people, line by line: columns aligned by characters, two spaces between, none at the end of a line.
-pub(super) fn table(rows: &[Vec<String>]) -> Vec<String> {
-    let printable =
-        |row: &Vec<String>| row.iter().map(|cell| Printable(cell).to_string()).collect();
-    let rows: Vec<Vec<String>> = rows.iter().map(printable).collect();
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or_default()
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths);
-        let cells: Vec<String> = cells
-            .map(|(cell, &width)| format!("{cell:width$}"))
+pub(super) fn table<const N: usize>(
+    head: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> Vec<String> {
+    let rows = std::iter::once(head.map(str::to_owned)).chain(rows);
+    let rows = rows.map(|row| row.map(|cell| Printable(cell).to_string()));
+    let rows: Vec<_> = rows.collect();
+    let mut widths = [0; N];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let line = |row: [String; N]| {
+        let cells = row.into_iter().zip(widths);
+        let cells: Vec<_> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
             .collect();
         cells.join("  ").trim_end().to_owned()
     };
-    rows.iter().map(line).collect()
+    rows.into_iter().map(line).collect()
 }
 
 #[cfg(test)]
@@ -153,15 +153,14 @@ mod tests {
 
     #[test]
     fn table_aligns_columns_and_leaves_no_trailing_space() {
-        let rows = [vec!["é", "b"], vec!["long", ""], vec!["x"]]
-            .map(|row| row.into_iter().map(str::to_owned).collect());
-        assert_eq!(table(&rows), ["é     b", "long", "x"]);
+        let rows = [["long", ""], ["x", ""]].map(|row| row.map(str::to_owned));
+        assert_eq!(table(["é", "b"], rows), ["é     b", "long", "x"]);
     }
 
     #[test]
     fn cell_cannot_begin_a_line_and_is_as_wide_as_what_is_shown_of_it() {
-        let rows = [["a\nok", "b"], ["aaaaaa", "c"]].map(|row| row.map(str::to_owned).to_vec());
-        assert_eq!(table(&rows), ["a\\nok   b", "aaaaaa  c"]);
+        let rows = [["aaaaaa", "c"].map(str::to_owned)];
+        assert_eq!(table(["a\nok", "b"], rows), ["a\\nok   b", "aaaaaa  c"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::disk::{self, Real, StateDir};
 use crate::proxy::Key;
 
-use super::args::ProxyKey;
+use super::args::StateOptions;
 use super::failure::Failure;
 use super::load;
 use super::output::{Output, lines_of};
@@ -14,18 +14,17 @@ use super::output::{Output, lines_of};
 /// The file with the seed, in the state directory.
 const FILE: &str = "proxy.nk";
 
-pub(super) fn run(args: &ProxyKey, out: &mut Output) -> Result<(), Failure> {
-    let checked = load::configuration(&args.options)?;
+pub(super) fn run(options: &StateOptions, out: &mut Output) -> Result<(), Failure> {
+    let checked = load::configuration(options)?;
     let dir = load::open(&checked.state)?;
-    let wanted = checked.proxy_seed.as_deref();
-    show(&dir, wanted, out)
+    show(&dir, checked.proxy_seed.as_deref(), out)
 }
 
 /// Makes the key if there is none, and prints how to use it. `used` is the file that the configuration names.
 pub(super) fn show(dir: &StateDir, used: Option<&Path>, out: &mut Output) -> Result<(), Failure> {
     let (path, made) = find_or_create(dir)?;
     // Read back: the file may be older than this command.
-    let key = Key::read(&path).map_err(|error| Failure::of(&error))?;
+    let key = Key::read(&path)?;
     let public = key.public();
     let verb = if made { "created" } else { "there already:" };
     out.line(format_args!("{verb} {}", path.display()))?;
@@ -39,9 +38,8 @@ pub(super) fn show(dir: &StateDir, used: Option<&Path>, out: &mut Output) -> Res
         out.lines(["", "the gateway's configuration"])?;
         out.lines(lines_of(&gateway_block(&path)))?;
     }
-    out.line("")?;
-    out.line("Then look from the outside, with an agent's credentials: `keyway doctor --user NAME --password-file FILE`.")?;
-    Ok(())
+    let then = "Then look from the outside, with an agent's credentials: `keyway doctor --user NAME --password-file FILE`.";
+    Ok(out.lines(["", then])?)
 }
 
 /// The configuration of nats-server: the trusted proxy, and a user with `proxy_required`.
@@ -63,10 +61,10 @@ pub(super) fn exists(state: &Path) -> bool {
 /// The path of the key, and whether it was created just now.
 fn find_or_create(dir: &StateDir) -> Result<(PathBuf, bool), Failure> {
     let path = std::path::absolute(dir.join(FILE))?;
-    let (_key, seed) = Key::create().map_err(|error| Failure::of(&error))?;
+    let (_key, seed) = Key::create()?;
     match disk::create(&Real, &path, seed.expose()) {
         Ok(()) => Ok((path, true)),
         Err(disk::Error::Exists { .. }) => Ok((path, false)),
-        Err(error) => Err(Failure::of(&error)),
+        Err(error) => Err(error.into()),
     }
 }

@@ -3,26 +3,26 @@
 use crate::operations::Reloaded;
 
 use super::admin_client::AdminClient;
-use super::args::Reload;
+use super::args::CommonOptions;
 use super::failure::Failure;
 use super::load;
 use super::output::{Output, eprint_line};
 use super::runtime::block_on;
 use super::target::Target;
 
-pub(super) fn run(args: &Reload, out: &mut Output) -> Result<(), Failure> {
-    let socket = match load::check(&args.common.options) {
+pub(super) fn run(args: &CommonOptions, out: &mut Output) -> Result<(), Failure> {
+    let socket = match load::check(&args.options) {
         // The gateway reports the warnings.
         Ok((checked, _warnings)) => checked.admin.socket,
         // Sent all the same: the gateway refuses it and audits the attempt.
-        Err(errors) => Target::running(&args.common.options, &errors)?.socket,
+        Err(errors) => Target::running(&args.options, &errors)?.socket,
     };
     let reloaded: Reloaded = block_on(async {
         let help = "start one with `keyway run`, which reads its configuration then; or name the `--config` of the one that runs";
         let client = AdminClient::required(&socket, help).await?;
         client.post("/v1/reload", Ok(b"{}".to_vec())).await
     })?;
-    if args.common.json {
+    if args.json {
         return Ok(out.json(&reloaded)?);
     }
     for warning in &reloaded.warnings {

@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use crate::operations::{Report, Revoked};
-use crate::rotation::report::Time;
 use crate::rotation::{Exposure, KeyringStatus, Rehearsal, Rotated, VersionStatus};
 
 use super::args::CommonOptions;
@@ -41,16 +40,11 @@ pub(super) fn print(
         Report::Revoked(report) => revoked(report, by, out)?,
         Report::Changed(keyring) => changed(keyring, (version, by), out)?,
     }
-    if let Report::Revoked(Revoked {
-        exposure,
-        failure: Some(failure),
-        ..
-    }) = report
+    if let Report::Revoked(revoked) = report
+        && let Some(failure) = &revoked.failure
     {
-        let what = format!(
-            "{} is revoked, but it has no successor: {failure}",
-            exposure.label
-        );
+        let label = &revoked.exposure.label;
+        let what = format!("{label} is revoked, but it has no successor: {failure}");
         let help =
             "publishes wait meanwhile; it is tried again, `keyway status` shows how far it is";
         return Err(Failure::new(Exit::Operator, what, help));
@@ -59,13 +53,8 @@ pub(super) fn print(
 }
 
 fn rotated(switch: &Rotated, by: ExecutedBy, out: &mut Output) -> Result<(), Failure> {
-    let Rotated {
-        keyring,
-        from,
-        to,
-        kid,
-    } = switch;
-    let from = from.as_deref().unwrap_or("no version");
+    let (keyring, to, kid) = (&switch.keyring, &switch.to, &switch.kid);
+    let from = switch.from.as_deref().unwrap_or("no version");
     out.line(format_args!("{keyring}: {from} -> {to} (kid {kid})"))?;
     if by == ExecutedBy::Command {
         out.line(
@@ -80,15 +69,19 @@ fn revoked(revoked: &Revoked, by: ExecutedBy, out: &mut Output) -> Result<(), Fa
         "{} is revoked: it never seals again",
         revoked.exposure.label
     ))?;
-    match (&revoked.sealing, by) {
-        (Some(label), ExecutedBy::Gateway) => out.line(format_args!("{label} seals now"))?,
-        (Some(label), ExecutedBy::Command) => {
-            out.line(format_args!("{label} seals as soon as a gateway runs"))?;
-        }
-        (None, _) => {}
+    if let Some(label) = &revoked.sealing {
+        out.line(sealing(label, by))?;
     }
     out.line("")?;
     print_exposure(&revoked.exposure, out)
+}
+
+fn sealing(label: &str, by: ExecutedBy) -> String {
+    let when = match by {
+        ExecutedBy::Gateway => "now",
+        ExecutedBy::Command => "as soon as a gateway runs",
+    };
+    format!("{label} seals {when}")
 }
 
 /// Prints the state of the version now, and which version seals.
@@ -110,11 +103,7 @@ fn changed(
     let active = after.active().map(|active| active.label.as_str());
     match active {
         Some(label) if changed.is_none_or(|changed| changed.label != label) => {
-            let when = match by {
-                ExecutedBy::Gateway => "now",
-                ExecutedBy::Command => "as soon as a gateway runs",
-            };
-            out.line(format_args!("{label} seals {when}"))?;
+            out.line(sealing(label, by))?;
         }
         Some(_) => {}
         None => out.line("no version seals: publishes wait")?,
@@ -126,13 +115,8 @@ fn rehearsed(parts: &[Rehearsal], common: &CommonOptions, out: &mut Output) -> R
     let passed = parts.iter().all(|part| part.failed.is_none());
     if common.json {
         out.json(&DrillReport { passed, parts })?;
-    }
-    for part in parts.iter().filter(|_part| !common.json) {
-        let took = std::time::Duration::from_micros(part.microseconds);
-        match &part.failed {
-            None => out.line(format_args!("ok      {}, {took:?}", part.what))?,
-            Some(why) => out.line(format_args!("failed  {}: {why}", part.what))?,
-        }
+    } else {
+        out.lines(parts.iter().map(rehearsal))?;
     }
     if passed {
         return Ok(());
@@ -144,56 +128,46 @@ fn rehearsed(parts: &[Rehearsal], common: &CommonOptions, out: &mut Output) -> R
     ))
 }
 
+fn rehearsal(part: &Rehearsal) -> String {
+    let took = std::time::Duration::from_micros(part.microseconds);
+    match &part.failed {
+        None => format!("ok      {}, {took:?}", part.what),
+        Some(why) => format!("failed  {}: {why}", part.what),
+    }
+}
+
 /// Prints what is exposed to whoever has the secret.
 pub(super) fn print_exposure(exposure: &Exposure, out: &mut Output) -> Result<(), Failure> {
+    let most = if exposure.exact { "" } else { "at most " };
+    let [from, until] = [exposure.from, exposure.until].map(|at| at.map(String::from));
+    let sealed = match (from, until) {
+        (None, _) => "never".to_owned(),
+        (Some(from), Some(until)) => format!("from {from} until {until}"),
+        (Some(from), None) if exposure.halted => format!(
+            "since {from}, and no more: it is revoked or suspended, which could not be written down yet"
+        ),
+        (Some(from), None) => format!("since {from}, and still"),
+    };
+    let opens = if exposure.opens {
+        "yes: whoever has the secret can also seal what opens here"
+    } else {
+        "no: what was sealed under it and is still stored is withheld"
+    };
     let Exposure {
-        keyring,
-        label,
-        kid,
-        state,
-        subjects,
-        from,
-        until,
-        halted,
-        sealed,
-        exact,
-        lanes,
-        opens,
+        label, state, kid, ..
     } = exposure;
-    let most = if *exact { "" } else { "at most " };
-    let time = |at: Option<Time>| at.map_or_else(|| "never".to_owned(), String::from);
     let lines = [
         ("version", format!("{label} ({state}), kid {kid}")),
-        ("keyring", keyring.to_string()),
-        ("subjects", subjects.join(", ")),
+        ("keyring", exposure.keyring.clone()),
+        ("subjects", exposure.subjects.join(", ")),
+        ("sealed", sealed),
+        ("messages", format!("{most}{}", exposure.sealed.messages)),
         (
-            "sealed",
-            match until {
-                _ if from.is_none() => time(None),
-                Some(_) => format!("from {} until {}", time(*from), time(*until)),
-                None => format!(
-                    "since {}, and {}",
-                    time(*from),
-                    if *halted {
-                        "no more: it is revoked or suspended, which could not be written down yet"
-                    } else {
-                        "still"
-                    }
-                ),
-            },
+            "bytes",
+            format!("{most}{} of payload", exposure.sealed.bytes),
         ),
-        ("messages", format!("{most}{}", sealed.messages)),
-        ("bytes", format!("{most}{} of payload", sealed.bytes)),
-        ("lanes", format!("{lanes}")),
-        (
-            "opens here",
-            if *opens {
-                "yes: whoever has the secret can also seal what opens here"
-            } else {
-                "no: what was sealed under it and is still stored is withheld"
-            }
-            .to_owned(),
-        ),
+        ("lanes", exposure.lanes.to_string()),
+        ("opens here", opens.to_owned()),
     ];
     out.line("exposed to whoever has its secret:")?;
     for (what, value) in lines {

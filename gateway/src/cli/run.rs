@@ -29,22 +29,11 @@ pub(super) fn run(args: &Run) -> Result<(), Failure> {
         read: Box::new(move || load::check(&options)),
         level: Box::new(move |level| levels.set(level)),
     };
-    let start = Start {
-        checked,
-        take_over: args.take_over,
-    };
-    block_on(serve(&start, source, inherited))
-}
-
-/// The arguments of a start.
-struct Start {
-    checked: GatewayConfig,
-    /// Take over from a running gateway.
-    take_over: bool,
+    block_on(serve((checked, args), source, inherited))
 }
 
 async fn serve(
-    start: &Start,
+    (checked, args): (GatewayConfig, &Run),
     source: ConfigSource,
     inherited: Vec<Inherited>,
 ) -> Result<(), Failure> {
@@ -54,19 +43,18 @@ async fn serve(
         Ok(descriptors) => tracing::debug!(descriptors, "descriptors"),
         Err(error) => tracing::warn!(%error, "the limit of descriptors cannot be raised"),
     }
-    let metrics = metrics::install().map_err(|error| Failure::of(&error))?;
+    let metrics = metrics::install()?;
     let mut options = StartOptions::new(metrics);
     options.config_source = Some(source);
     options.inherited = inherited;
-    if start.take_over {
+    if args.take_over {
         tokio::select! {
-            taken = Box::pin(take_over(start.checked.clone(), &mut options)) => taken?,
+            taken = Box::pin(take_over(checked.clone(), &mut options)) => taken?,
             () = signals.stop() => return Ok(()),
         }
     }
     let took_over = options.take_over.is_some();
-    let mut gateway = Gateway::start(&start.checked, options, &Clock::system())
-        .map_err(|error| Failure::of(&error))?;
+    let mut gateway = Gateway::start(&checked, options, &Clock::system())?;
     if took_over {
         manager::ready_after_take_over();
     } else {
@@ -82,9 +70,8 @@ async fn serve(
 /// Checks what can be checked, then takes over from the running gateway, if there is one.
 async fn take_over(checked: GatewayConfig, options: &mut StartOptions) -> Result<(), Failure> {
     let claimed = tokio::task::spawn_blocking(move || {
-        let custodian = app::check_without_lock(&checked).map_err(|error| Failure::of(&error))?;
-        let take_over = app::take_over(&checked.state).map_err(|error| Failure::of(&error))?;
-        Ok((custodian, take_over))
+        let custodian = app::check_without_lock(&checked)?;
+        Ok((custodian, app::take_over(&checked.state)?))
     });
     let claimed = claimed.await.unwrap_or_else(|error| {
         let what = format!("taking over ended early: {error}");
@@ -102,12 +89,12 @@ async fn event_loop(gateway: &mut Gateway, signals: &mut Signals) {
     loop {
         let due = tokio::select! {
             signal = signals.next() => match signal {
-                SignalAction::Stop(name) => {
-                    tracing::info!(signal = name, "stopping");
+                Some(signal) => {
+                    tracing::info!(signal, "stopping");
                     manager::stopping();
                     return;
                 }
-                SignalAction::Reload => None,
+                None => None,
             },
             due = gateway.handover_event() => Some(due),
         };
@@ -134,14 +121,6 @@ const fn by_signal() -> Caller {
     }
 }
 
-/// The action of a signal.
-enum SignalAction {
-    /// SIGTERM or SIGINT: its name.
-    Stop(&'static str),
-    /// SIGHUP.
-    Reload,
-}
-
 /// The signals that the process handles.
 pub(super) struct Signals {
     term: Signal,
@@ -165,12 +144,12 @@ impl Signals {
         })
     }
 
-    /// Waits for the next signal.
-    async fn next(&mut self) -> SignalAction {
+    /// Waits for the next signal: the name of one that stops the gateway, or `None` for SIGHUP, which has it reload.
+    async fn next(&mut self) -> Option<&'static str> {
         tokio::select! {
-            _ = self.term.recv() => SignalAction::Stop("SIGTERM"),
-            _ = self.int.recv() => SignalAction::Stop("SIGINT"),
-            _ = self.hup.recv() => SignalAction::Reload,
+            _ = self.term.recv() => Some("SIGTERM"),
+            _ = self.int.recv() => Some("SIGINT"),
+            _ = self.hup.recv() => None,
         }
     }
 
@@ -184,10 +163,6 @@ impl Signals {
 
     /// Waits for any of them, where SIGHUP ends the command as well.
     pub(super) async fn any(&mut self) {
-        tokio::select! {
-            _ = self.term.recv() => {}
-            _ = self.int.recv() => {}
-            _ = self.hup.recv() => {}
-        }
+        let _which = self.next().await;
     }
 }

@@ -15,12 +15,12 @@ use crate::printable::Count;
 use crate::rotation::engine::RotationStage;
 use crate::rotation::{Amount, KeyringStatus, PublishStall, VersionStatus};
 
-use super::admin_client::AdminClient;
+use super::admin_client::{AdminClient, Answers};
 use super::args::Status;
 use super::failure::Failure;
 use super::load;
 use super::lost::{self, Lost};
-use super::output::{Line, Output, table, wants_colour};
+use super::output::{Line, Output, table};
 use super::runtime::block_on;
 use super::target::Target;
 use super::terminal::{Paint, bar, span};
@@ -45,9 +45,7 @@ pub(super) fn run(args: &Status, out: &mut Output) -> Result<(), Failure> {
     if args.json {
         return Ok(out.json(&report)?);
     }
-    let paint = Paint {
-        colour: wants_colour(),
-    };
+    let paint = Paint::of_process();
     match &report.gateway {
         Some(gateway) => out.lines(headline(gateway, paint))?,
         None => out.lines([offline_headline(&target), Line::default()])?,
@@ -62,26 +60,20 @@ async fn ask(socket: &Path) -> Result<Option<Report>, Failure> {
     let Some(client) = AdminClient::connect(socket).await? else {
         return Ok(None);
     };
-    let gateway: operations::Status = client.get("/v1/status").await?;
-    let help = "it may just have ended";
-    let client = AdminClient::required(socket, help).await?;
-    let keyrings = client.get("/v1/keyrings").await?;
-    let client = AdminClient::required(socket, help).await?;
-    let metrics = client.text("/metrics").await?;
+    let answers = Answers::of(client, "it may just have ended").await?;
     Ok(Some(Report {
-        gateway: Some(gateway),
-        keyrings,
-        lost: lost::lost(&metrics),
+        gateway: Some(answers.status),
+        keyrings: answers.keyrings,
+        lost: lost::lost(&answers.metrics),
     }))
 }
 
 fn offline(checked: &GatewayConfig) -> Result<Report, Failure> {
     let view = load::view(checked)?;
-    let offline = checked
-        .keyrings
-        .iter()
-        .map(|keyring| load::offline(&view, checked, keyring.name.as_str()));
-    let keyrings = offline.map(|offline| Ok(offline?.status()));
+    let keyrings = checked.keyrings.iter().map(|keyring| {
+        let offline = load::offline(&view, checked, keyring.name.as_str())?;
+        Ok(offline.status())
+    });
     Ok(Report {
         gateway: None,
         keyrings: keyrings.collect::<Result<_, Failure>>()?,
@@ -98,14 +90,19 @@ fn offline_headline(target: &Target) -> Line {
     format_args!("no gateway runs on {state}; its records say:").into()
 }
 
-/// Readiness, and what is wrong.
-fn headline(status: &operations::Status, paint: Paint) -> Vec<Line> {
+/// The version, and whether the gateway is ready.
+pub(super) fn state(status: &operations::Status, paint: Paint) -> Line {
     let state = if status.readiness.ready {
         paint.good("ready")
     } else {
         paint.bad("not ready")
     };
-    let mut lines = vec![Line::from(format_args!("keyway {}: ", status.version)).and(state)];
+    Line::from(format_args!("keyway {}: ", status.version)).and(state)
+}
+
+/// Readiness, and what is wrong.
+fn headline(status: &operations::Status, paint: Paint) -> Vec<Line> {
+    let mut lines = vec![state(status, paint)];
     if status.relay_only {
         lines.push("  relay-only: no payload is sealed or opened".into());
     }
@@ -128,54 +125,41 @@ fn page(keyrings: &[KeyringStatus], readiness: Option<&Readiness>, paint: Paint)
         "FORECAST",
     ];
     let now = now();
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
-    let mut tones = vec![Tone::Plain];
+    let mut rows = Vec::new();
+    let mut paints: Vec<fn(Paint, &String) -> Line> = vec![|_, head| head.into()];
     for keyring in keyrings {
         rows.push(active_row(keyring, readiness, paint));
-        tones.push(tone(keyring));
+        paints.push(if is_in_trouble(keyring) {
+            |paint, row| paint.bad(row)
+        } else {
+            |_, row| row.into()
+        });
         let others = keyring.versions.iter().rev();
         for version in others.filter(|version| is_worth_a_line(version)) {
             rows.push(other_row(version, now));
-            tones.push(Tone::Quiet);
+            paints.push(|paint, row| paint.quiet(row));
         }
     }
-    let lines = table(&rows);
-    let lines = lines.iter().zip(tones).map(|(line, tone)| match tone {
-        Tone::Plain => line.into(),
-        Tone::Quiet => paint.quiet(line),
-        Tone::Bad => paint.bad(line),
-    });
-    lines.collect()
+    let lines = table(head, rows);
+    let lines = lines.iter().zip(paints);
+    lines.map(|(line, painted)| painted(paint, line)).collect()
 }
 
-#[derive(Clone, Copy)]
-enum Tone {
-    Plain,
-    Quiet,
-    Bad,
-}
-
-fn tone(keyring: &KeyringStatus) -> Tone {
-    let stands =
-        keyring.stopped.is_some() || keyring.active().is_none_or(|active| active.exhausted);
-    if stands || keyring.outlook.failure.is_some() {
-        Tone::Bad
-    } else {
-        Tone::Plain
-    }
+fn is_in_trouble(keyring: &KeyringStatus) -> bool {
+    keyring.stopped.is_some()
+        || keyring.active().is_none_or(|active| active.exhausted)
+        || keyring.outlook.failure.is_some()
 }
 
 fn is_worth_a_line(version: &VersionStatus) -> bool {
     !matches!(version.state, State::Active | State::Destroyed)
 }
 
-fn active_row(keyring: &KeyringStatus, readiness: Option<&Readiness>, paint: Paint) -> Vec<String> {
+fn active_row(keyring: &KeyringStatus, readiness: Option<&Readiness>, paint: Paint) -> [String; 6] {
     let Some(active) = keyring.active() else {
-        let none = "none".to_owned();
-        let dash = "-".to_owned();
-        let state = "publishes wait".to_owned();
-        let row = [keyring.keyring.to_string(), none, state, dash.clone(), dash];
-        return row.into_iter().chain([next(keyring, readiness)]).collect();
+        let [none, state, dash] = ["none", "publishes wait", "-"].map(str::to_owned);
+        let (name, next) = (keyring.keyring.clone(), next(keyring, readiness));
+        return [name, none, state, dash.clone(), dash, next];
     };
     let state = match keyring.stopped {
         _ if active.halted => "halted: does not seal".to_owned(),
@@ -184,8 +168,8 @@ fn active_row(keyring: &KeyringStatus, readiness: Option<&Readiness>, paint: Pai
         _ if active.exhausted => "used up".to_owned(),
         _ => active.state.to_string(),
     };
-    vec![
-        keyring.keyring.to_string(),
+    [
+        keyring.keyring.clone(),
         active.label.clone(),
         state,
         span(active.age_seconds),
@@ -207,7 +191,7 @@ fn next(keyring: &KeyringStatus, readiness: Option<&Readiness>) -> String {
     forecast(keyring)
 }
 
-fn other_row(version: &VersionStatus, now: Timestamp) -> Vec<String> {
+fn other_row(version: &VersionStatus, now: Timestamp) -> [String; 6] {
     let ends = version.overlap_ends;
     let ends = ends.and_then(|ends| seconds(now, ends.0));
     let note = match (ends, &version.kept) {
@@ -215,7 +199,7 @@ fn other_row(version: &VersionStatus, now: Timestamp) -> Vec<String> {
         (None, Some(kept)) => format!("kept: {kept}"),
         (None, None) => String::new(),
     };
-    vec![
+    [
         String::new(),
         version.label.clone(),
         version.state.to_string(),

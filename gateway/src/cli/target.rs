@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use crate::config::{self, Errors, GatewayConfig};
+use crate::config::{self, Errors, GatewayConfig, Warning};
 use crate::operations::VersionPath;
 use crate::rotation::KeyringStatus;
 
@@ -40,9 +40,7 @@ impl Target {
     pub(super) fn of(options: &StateOptions) -> Result<Self, Failure> {
         match load::check(options) {
             Ok((checked, warnings)) => {
-                for warning in &warnings {
-                    load::warn(warning.finding());
-                }
+                warnings.iter().map(Warning::finding).for_each(load::warn);
                 let names = checked.keyrings.iter().map(|keyring| &keyring.name);
                 Ok(Self {
                     state: checked.state.clone(),
@@ -63,23 +61,19 @@ impl Target {
         };
         let Some(keyrings) = ask::<Vec<KeyringStatus>>(&socket, "/v1/keyrings")? else {
             drop(load::invalid(errors));
-            let socket = socket.display();
-            return Err(no_gateway(&format!(
-                "no gateway answers at {socket} either"
-            )));
+            let what = format!("no gateway answers at {} either", socket.display());
+            return Err(no_gateway(&what));
         };
         load::warn_of_mistakes(options, errors);
         let asked = socket.display();
         eprint_line(format_args!(
             "warning: the gateway at {asked} is asked all the same"
         ));
+        let names = keyrings.into_iter().map(|status| status.keyring);
         Ok(Self {
             state,
             socket,
-            keyrings: keyrings
-                .iter()
-                .map(|status| status.keyring.to_string())
-                .collect(),
+            keyrings: names.collect(),
             checked: None,
         })
     }
@@ -102,25 +96,19 @@ impl Target {
         let known = || self.keyrings.join(", ");
         match (name, self.keyrings.as_slice()) {
             (None, [only]) => Ok(only),
-            (None, _) => Err(Failure::new(
-                Exit::Usage,
-                "which keyring?",
-                format!("name one of: {}", known()),
-            )),
+            (None, _) => {
+                let help = format!("name one of: {}", known());
+                Err(Failure::new(Exit::Usage, "which keyring?", help))
+            }
             (Some(name), _) => self.find(name).ok_or_else(|| {
                 let source = match self.checked {
                     Some(_) => "the configuration",
                     None => "the running gateway",
                 };
-                let help = format!(
-                    "name one of: {}; or the file that has it with --config",
-                    known()
-                );
-                Failure::new(
-                    Exit::Usage,
-                    format!("{source} has no keyring `{name}`"),
-                    help,
-                )
+                let what = format!("{source} has no keyring `{name}`");
+                let known = known();
+                let help = format!("name one of: {known}; or the file that has it with --config");
+                Failure::new(Exit::Usage, what, help)
             }),
         }
     }
@@ -155,15 +143,11 @@ impl Target {
 impl SelectedVersion<'_> {
     /// Keyring and version; an error where no version is given.
     pub(super) fn path(&self) -> Result<VersionPath, Failure> {
-        Ok((self.keyring.to_owned(), self.version()?.to_owned()))
-    }
-
-    /// The version; an error where none is given.
-    fn version(&self) -> Result<&str, Failure> {
-        self.version.as_deref().ok_or_else(|| {
+        let version = self.version.clone().ok_or_else(|| {
             let help = "name it by number or label: `keyway keys` lists them";
             Failure::new(Exit::Usage, "which version?", help)
-        })
+        })?;
+        Ok((self.keyring.to_owned(), version))
     }
 }
 

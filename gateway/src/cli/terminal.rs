@@ -7,7 +7,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 use tokio::sync::mpsc;
 
 use super::failure::Failure;
-use super::output::Line;
+use super::output::{Line, wants_colour};
 
 /// Colours text, if `colour` is set.
 #[derive(Clone, Copy)]
@@ -16,6 +16,13 @@ pub(super) struct Paint {
 }
 
 impl Paint {
+    /// As wanted on standard output.
+    pub(super) fn of_process() -> Self {
+        Self {
+            colour: wants_colour(),
+        }
+    }
+
     pub(super) fn good(self, text: impl fmt::Display) -> Line {
         self.with("32", text)
     }

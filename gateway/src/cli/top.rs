@@ -7,17 +7,16 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 
 use crate::clock::Clock;
-use crate::operations::Status;
 use crate::printable::Count;
 use crate::rotation::KeyringStatus;
 
-use super::admin_client::AdminClient;
-use super::args::Top;
+use super::admin_client::{AdminClient, Answers};
+use super::args::StateOptions;
 use super::failure::Failure;
-use super::output::{Line, Output, table, wants_colour};
+use super::output::{Line, Output, table};
 use super::run::Signals;
 use super::runtime::block_on;
-use super::status::{budget, forecast};
+use super::status::{budget, forecast, state};
 use super::target::Target;
 use super::terminal::{FullScreen, Paint};
 
@@ -27,13 +26,12 @@ const REFRESH: Duration = Duration::from_secs(1);
 /// The gateway's answers, and when they were read.
 struct Sample {
     at: Instant,
-    status: Status,
-    keyrings: Vec<KeyringStatus>,
+    answers: Answers,
     counters: BTreeMap<String, f64>,
 }
 
-pub(super) fn run(args: &Top, out: &mut Output) -> Result<(), Failure> {
-    let target = Target::of(&args.options)?;
+pub(super) fn run(options: &StateOptions, out: &mut Output) -> Result<(), Failure> {
+    let target = Target::of(options)?;
     let screen = FullScreen::enter()?;
     block_on(async {
         match screen {
@@ -47,9 +45,7 @@ pub(super) fn run(args: &Top, out: &mut Output) -> Result<(), Failure> {
 async fn watch(socket: &Path, mut screen: FullScreen) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let mut before = sample(socket).await?;
-    let paint = Paint {
-        colour: wants_colour(),
-    };
+    let paint = Paint::of_process();
     screen.show(&lines(&before, &before, paint))?;
     let mut due = tokio::time::interval(REFRESH);
     loop {
@@ -75,23 +71,17 @@ async fn once(socket: &Path, out: &mut Output) -> Result<(), Failure> {
     let before = sample(socket).await?;
     tokio::time::sleep(REFRESH).await;
     let after = sample(socket).await?;
-    for line in lines(&before, &after, Paint { colour: false }) {
-        out.line(line)?;
-    }
-    Ok(())
+    Ok(out.lines(lines(&before, &after, Paint { colour: false }))?)
 }
 
 async fn sample(socket: &Path) -> Result<Sample, Failure> {
     let help = "start one with `keyway run`, or name the `--config` of the one that runs";
-    let client = async || AdminClient::required(socket, help).await;
-    let status = client().await?.get("/v1/status").await?;
-    let keyrings = client().await?.get("/v1/keyrings").await?;
-    let metrics = client().await?.text("/metrics").await?;
+    let client = AdminClient::required(socket, help).await?;
+    let answers = Answers::of(client, help).await?;
     Ok(Sample {
         at: Clock::system().instant(),
-        status,
-        keyrings,
-        counters: counters(&metrics),
+        counters: counters(&answers.metrics),
+        answers,
     })
 }
 
@@ -113,17 +103,14 @@ impl Sample {
 }
 
 fn lines(before: &Sample, after: &Sample, paint: Paint) -> Vec<Line> {
-    let state = if after.status.readiness.ready {
-        paint.good("ready")
-    } else {
-        paint.bad("not ready")
-    };
+    let Answers {
+        status, keyrings, ..
+    } = &after.answers;
     let clients = after.counters.get("keyway_connections");
     let clients = clients.copied().unwrap_or(0.0);
-    let head = Line::from(format_args!("keyway {}: ", after.status.version));
     let clients = Count(rounded(clients), "client");
-    let mut lines = vec![head.and(state).and(format_args!(", {clients}"))];
-    let readiness = &after.status.readiness;
+    let mut lines = vec![state(status, paint).and(format_args!(", {clients}"))];
+    let readiness = &status.readiness;
     let wrong = readiness.reasons.iter().chain(&readiness.degraded);
     lines.extend(wrong.map(|what| paint.warning(format_args!("  {what}"))));
     lines.push(Line::default());
@@ -138,18 +125,13 @@ fn lines(before: &Sample, after: &Sample, paint: Paint) -> Vec<Line> {
         "BUDGET USED",
         "FORECAST",
     ];
-    let rows = after
-        .keyrings
-        .iter()
-        .map(|keyring| row(keyring, (before, after), paint));
-    let rows: Vec<_> = std::iter::once(head.map(str::to_owned).to_vec())
-        .chain(rows)
-        .collect();
-    lines.extend(table(&rows).into_iter().map(Line::from));
+    let rows = keyrings.iter();
+    let rows = rows.map(|keyring| row(keyring, (before, after), paint));
+    lines.extend(table(head, rows).into_iter().map(Line::from));
     lines
 }
 
-fn row(keyring: &KeyringStatus, (before, after): (&Sample, &Sample), paint: Paint) -> Vec<String> {
+fn row(keyring: &KeyringStatus, (before, after): (&Sample, &Sample), paint: Paint) -> [String; 9] {
     let name = keyring.keyring.as_str();
     let span = after.at.saturating_duration_since(before.at).as_secs_f64();
     let rate = |counter: &str| {
@@ -163,7 +145,7 @@ fn row(keyring: &KeyringStatus, (before, after): (&Sample, &Sample), paint: Pain
     let messages = |counter| format!("{:.0}", rate(counter));
     let bytes = |counter| ByteSize(rounded(rate(counter))).to_string();
     let active = keyring.active();
-    vec![
+    [
         name.to_owned(),
         active.map_or_else(|| "none".to_owned(), |active| active.label.clone()),
         messages("keyway_sealed_messages_total"),

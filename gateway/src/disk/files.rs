@@ -168,13 +168,9 @@ impl Files for Real {
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .custom_flags(flags(OFlags::NONBLOCK | OFlags::NOFOLLOW))
-            .open(path)?;
+        let mut options = nonblocking(OFlags::NOFOLLOW);
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(path)?;
         let written = file.write_all(bytes).and_then(|()| file.sync_all());
         if written.is_err() {
             // A full disk gets its space back; should this fail too, the next write starts anew.
@@ -184,10 +180,7 @@ impl Files for Real {
     }
 
     fn append(&self, path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
-        let file = OpenOptions::new()
-            .write(true)
-            .custom_flags(flags(OFlags::NONBLOCK | OFlags::NOFOLLOW))
-            .open(path)?;
+        let file = nonblocking(OFlags::NOFOLLOW).write(true).open(path)?;
         let meta = file.metadata()?;
         if !meta.is_file() {
             return Err(io::Error::other("not a regular file"));
@@ -222,10 +215,7 @@ impl Files for Real {
 
 /// Opens a regular file without blocking, so that a pipe in its place cannot stall a start.
 pub(super) fn open_regular(path: &Path, extra: OFlags) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags(OFlags::NONBLOCK | extra))
-        .open(path)?;
+    let file = nonblocking(extra).read(true).open(path)?;
     if file.metadata()?.is_file() {
         Ok(file)
     } else {
@@ -245,6 +235,10 @@ pub(super) fn read_all(file: File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-pub(super) fn flags(flags: OFlags) -> i32 {
-    flags.bits().cast_signed()
+/// Options that open without blocking, and with these flags.
+pub(super) fn nonblocking(extra: OFlags) -> OpenOptions {
+    let mut options = OpenOptions::new();
+    let flags = OFlags::NONBLOCK | extra;
+    options.custom_flags(flags.bits().cast_signed());
+    options
 }

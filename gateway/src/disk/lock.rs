@@ -1,6 +1,6 @@
 //! The lock of the state directory: one writer.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 
 use super::error::{Action, Error};
-use super::files::flags;
+use super::files::nonblocking;
 use super::names::LOCK;
 use super::permissions::StateDir;
 
@@ -98,13 +98,14 @@ fn open(dir: &StateDir) -> Result<File, Error> {
     if std::fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
         return Err(Error::NotRegular(path, "file"));
     }
-    OpenOptions::new()
+    let mut options = nonblocking(OFlags::NOFOLLOW);
+    let options = options
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
-        .mode(0o600)
-        .custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK))
+        .mode(0o600);
+    options
         .open(&path)
         .map_err(|e| Error::from_io(&path, Action::Lock, e))
 }

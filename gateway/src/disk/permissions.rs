@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 use super::error::{Action, Error};
-use super::files::{open_regular, read_all};
+use super::files::{Files as _, Real, open_regular, read_all};
 use super::names::{
     AUDIT, AUDIT_KEY, CATALOGUE_KEY, CLOCK, KEK, KEK_PARAMETERS, LOCK, MARKS, NEW_AUDIT_KEY,
     NEW_CATALOGUE_KEY, PORTS, RECORDS, SEEN,
@@ -58,16 +58,11 @@ impl StateDir {
         if !meta.is_dir() {
             return Err(Error::NotRegular(path.to_owned(), "directory"));
         }
-        let checked = check_owner(path, &meta, AllowedOwner::Us);
-        checked
-            .and_then(|()| check_mode(path, &meta, 0o700))
-            .map_err(|error| {
-                if is_foreign(path) {
-                    Error::Foreign(path.to_owned())
-                } else {
-                    error
-                }
-            })?;
+        let checked = check_access(path, &meta);
+        if checked.is_err() && is_foreign(path) {
+            return Err(Error::Foreign(path.to_owned()));
+        }
+        checked?;
         check_content(path)?;
         Ok(Self(path.to_owned()))
     }
@@ -113,19 +108,10 @@ impl StateDir {
 /// [`Error::Missing`], [`Error::NotRegular`], [`Error::TooOpen`] (wider than 0600), [`Error::NotOurs`], or the system's error.
 pub fn read_secret_file(path: &Path, allowed: AllowedOwner) -> Result<Zeroizing<Vec<u8>>, Error> {
     let read = |e| Error::from_io(path, Action::Read, e);
-    let extra = match allowed {
-        AllowedOwner::Us => OFlags::NOFOLLOW,
-        AllowedOwner::UsOrRoot => OFlags::empty(),
-    };
-    // Before opening: a device may act on being opened, and a link gives a confusing answer under NOFOLLOW.
-    let looked = match allowed {
-        AllowedOwner::Us => std::fs::symlink_metadata(path),
-        AllowedOwner::UsOrRoot => std::fs::metadata(path),
-    };
-    if !looked.map_err(read)?.is_file() {
-        return Err(Error::NotRegular(path.to_owned(), "file"));
-    }
-    let file = open_regular(path, extra).map_err(read)?;
+    let file = match allowed {
+        AllowedOwner::Us => open_file(path, std::fs::symlink_metadata(path), OFlags::NOFOLLOW),
+        AllowedOwner::UsOrRoot => open_file(path, std::fs::metadata(path), OFlags::empty()),
+    }?;
     let meta = file.metadata().map_err(read)?;
     check_owner(path, &meta, allowed)?;
     check_mode(path, &meta, 0o600)?;
@@ -137,13 +123,18 @@ pub fn read_secret_file(path: &Path, allowed: AllowedOwner) -> Result<Zeroizing<
 /// # Errors
 /// [`Error::Missing`], [`Error::NotRegular`], or the system's error.
 pub fn read_public_file(path: &Path) -> Result<Vec<u8>, Error> {
+    let file = open_file(path, std::fs::metadata(path), OFlags::empty())?;
+    read_all(file).map_err(|e| Error::from_io(path, Action::Read, e))
+}
+
+/// Opens a file for reading, unless its metadata `looked` otherwise: a device may act on being opened, and a link gives a confusing
+/// answer under NOFOLLOW.
+fn open_file(path: &Path, looked: io::Result<Metadata>, extra: OFlags) -> Result<File, Error> {
     let read = |e| Error::from_io(path, Action::Read, e);
-    // Before opening: a device may act on being opened.
-    if !std::fs::metadata(path).map_err(read)?.is_file() {
+    if !looked.map_err(read)?.is_file() {
         return Err(Error::NotRegular(path.to_owned(), "file"));
     }
-    let file = open_regular(path, OFlags::empty()).map_err(read)?;
-    read_all(file).map_err(read)
+    open_regular(path, extra).map_err(read)
 }
 
 /// Whether the directory has content, and none of a state directory's.
@@ -172,8 +163,10 @@ fn check_content(state: &Path) -> Result<(), Error> {
 }
 
 fn is_own_file(name: &OsStr) -> bool {
-    let is_mark =
-        |name: &str| matches!(name.split_once('-'), Some((word, _)) if MARKS.contains(&word));
+    let is_mark = |name: &str| {
+        name.split_once('-')
+            .is_some_and(|(word, _)| MARKS.contains(&word))
+    };
     name.to_str()
         .is_some_and(|name| FILES.contains(&name) || is_mark(name))
 }
@@ -195,12 +188,16 @@ fn check_own(path: &Path, found: io::Result<Metadata>) -> Result<(), Error> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         found => found.map_err(|e| Error::from_io(path, Action::Read, e))?,
     };
-    let limit = if meta.is_dir() { 0o700 } else { 0o600 };
-    if !meta.is_dir() && !meta.is_file() {
-        return Ok(());
+    if meta.is_dir() || meta.is_file() {
+        check_access(path, &meta)?;
     }
-    check_owner(path, &meta, AllowedOwner::Us)?;
-    check_mode(path, &meta, limit)
+    Ok(())
+}
+
+/// Checks that nobody else can use a directory or file.
+fn check_access(path: &Path, meta: &Metadata) -> Result<(), Error> {
+    check_owner(path, meta, AllowedOwner::Us)?;
+    check_mode(path, meta, if meta.is_dir() { 0o700 } else { 0o600 })
 }
 
 fn make_private(path: &Path) -> Result<(), Error> {
@@ -222,11 +219,9 @@ fn uncreatable(path: &Path, source: io::Error) -> Error {
     match source.kind() {
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
             let mut parents = path.ancestors().skip(1);
-            let stands = |above: &&Path| above.exists() && !above.is_dir();
-            place(parents.find(stands).map_or_else(
-                || "a parent is not a directory".to_owned(),
-                |above| format!("{} is not a directory", above.display()),
-            ))
+            let in_the_way = parents.find(|above| above.exists() && !above.is_dir());
+            let which = in_the_way.map_or_else(|| "a parent".into(), Path::to_string_lossy);
+            place(format!("{which} is not a directory"))
         }
         io::ErrorKind::NotFound => place("its parent takes no new directories".to_owned()),
         _ => Error::from_io(path, Action::Create, source),
@@ -236,7 +231,7 @@ fn uncreatable(path: &Path, source: io::Error) -> Error {
 /// Makes a new directory durable: without it a power cut may lose the directory with all files in it.
 fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
-    File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
+    Real.sync_dir(parent.unwrap_or_else(|| Path::new(".")))
 }
 
 fn check_owner(path: &Path, meta: &Metadata, allowed: AllowedOwner) -> Result<(), Error> {

@@ -11,6 +11,6 @@ mod report;
 mod service;
 
 pub use error::Error;
-pub use order::{Destroy, Event, Order, Reason, Revoke, Rotate, VersionPath};
+pub use order::{Change, Destroy, Event, Order, Reason, Revoke, Rotate, VersionPath};
 pub use report::{Mistake, Problem, Readiness, Reloaded, Report, Revoked, Status, Tail};
 pub use service::{Caller, Operations};

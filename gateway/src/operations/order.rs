@@ -2,6 +2,7 @@
 
 use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer, Serialize};
+use strum::IntoStaticStr;
 use utoipa::ToSchema;
 
 use crate::audit::Trigger;
@@ -18,16 +19,24 @@ pub enum Order {
     Revoke(String, Revoke),
     /// End the rotation under way without a successor.
     Abort(String, Reason),
-    /// A version stops sealing while somebody investigates.
-    Suspend(VersionPath, Reason),
-    /// A suspended version returns to its former state.
-    Restore(VersionPath, Reason),
-    /// The overlap of a version ends now.
-    Archive(VersionPath, Reason),
+    /// Change the state of a version.
+    Change(Change, VersionPath, Reason),
     /// The secret of a version goes, if nothing stored needs it, or by force.
     Destroy(VersionPath, Destroy),
     /// Rehearse a revocation, without revoking anything.
     Drill(Reason),
+}
+
+/// A change of a version's state that takes nothing but a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
+pub enum Change {
+    /// It stops sealing while somebody investigates.
+    Suspend,
+    /// A suspended version returns to its former state.
+    Restore,
+    /// Its overlap ends now.
+    Archive,
 }
 
 /// Why something is to be done.
@@ -96,18 +105,20 @@ impl Order {
     /// The path that takes it by POST.
     #[must_use]
     pub fn path(&self) -> String {
-        let version = |(keyring, version): &VersionPath, verb: &str| {
-            format!("/v1/keyrings/{keyring}/versions/{version}/{verb}")
+        let verb = match self {
+            Self::Rotate(..) => "rotate",
+            Self::Revoke(..) => "revoke",
+            Self::Abort(..) => "abort",
+            Self::Change(change, ..) => change.into(),
+            Self::Destroy(..) => "destroy",
+            Self::Drill(_) => "drill",
         };
-        match self {
-            Self::Rotate(keyring, _) => format!("/v1/keyrings/{keyring}/rotate"),
-            Self::Revoke(keyring, _) => format!("/v1/keyrings/{keyring}/revoke"),
-            Self::Abort(keyring, _) => format!("/v1/keyrings/{keyring}/abort"),
-            Self::Suspend(which, _) => version(which, "suspend"),
-            Self::Restore(which, _) => version(which, "restore"),
-            Self::Archive(which, _) => version(which, "archive"),
-            Self::Destroy(which, _) => version(which, "destroy"),
-            Self::Drill(_) => "/v1/drill".to_owned(),
+        match (self.keyring(), self.version()) {
+            (None, _) => format!("/v1/{verb}"),
+            (Some(keyring), None) => format!("/v1/keyrings/{keyring}/{verb}"),
+            (Some(keyring), Some(version)) => {
+                format!("/v1/keyrings/{keyring}/versions/{version}/{verb}")
+            }
         }
     }
 
@@ -120,11 +131,9 @@ impl Order {
             Self::Rotate(_, asked) => serde_json::to_vec(asked),
             Self::Revoke(_, asked) => serde_json::to_vec(asked),
             Self::Destroy(_, asked) => serde_json::to_vec(asked),
-            Self::Abort(_, asked)
-            | Self::Suspend(_, asked)
-            | Self::Restore(_, asked)
-            | Self::Archive(_, asked)
-            | Self::Drill(asked) => serde_json::to_vec(asked),
+            Self::Abort(_, asked) | Self::Change(_, _, asked) | Self::Drill(asked) => {
+                serde_json::to_vec(asked)
+            }
         }
     }
 
@@ -135,11 +144,18 @@ impl Order {
             Self::Rotate(keyring, _)
             | Self::Revoke(keyring, _)
             | Self::Abort(keyring, _)
-            | Self::Suspend((keyring, _), _)
-            | Self::Restore((keyring, _), _)
-            | Self::Archive((keyring, _), _)
+            | Self::Change(_, (keyring, _), _)
             | Self::Destroy((keyring, _), _) => Some(keyring),
             Self::Drill(_) => None,
+        }
+    }
+
+    /// The version, in orders whose path names one.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        match self {
+            Self::Change(_, (_, version), _) | Self::Destroy((_, version), _) => Some(version),
+            Self::Rotate(..) | Self::Revoke(..) | Self::Abort(..) | Self::Drill(_) => None,
         }
     }
 }

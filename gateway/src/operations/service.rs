@@ -5,11 +5,11 @@ use crate::catalogue::State;
 use crate::rotation::engine::Order as VersionOrder;
 use crate::rotation::{
     DestroyRequest, Exposure, KeyringStatus, OrderError, Reason, RetentionReasons, Rotation,
-    VersionRef, VersionStatus,
+    VersionRef, VersionStatus, report,
 };
 
 use super::error::Error;
-use super::order::{Destroy, Order, Revoke, VersionPath};
+use super::order::{Change, Destroy, Order, Revoke, VersionPath};
 use super::report::{Report, Revoked, Tail};
 
 /// The largest number of audit log lines in one answer.
@@ -68,17 +68,8 @@ impl Operations {
                 let order = self.rotation.order(&keyring, VersionOrder::Abort, reason);
                 Ok(Report::Changed(Box::new(Box::pin(order).await?)))
             }
-            Order::Suspend(which, asked) => {
-                let change = (Action::Suspend, VersionOrder::Suspend);
-                Box::pin(self.change(&which, change, asked.why)).await
-            }
-            Order::Restore(which, asked) => {
-                let change = (Action::Resume, VersionOrder::Restore);
-                Box::pin(self.change(&which, change, asked.why)).await
-            }
-            Order::Archive(which, asked) => {
-                let change = (Action::Archive, VersionOrder::Archive);
-                Box::pin(self.change(&which, change, asked.why)).await
+            Order::Change(change, which, asked) => {
+                Box::pin(self.change(change, &which, asked.why)).await
             }
             Order::Destroy(which, asked) => Box::pin(self.destroy(&which, asked)).await,
             Order::Drill(asked) => {
@@ -94,11 +85,7 @@ impl Operations {
     /// [`Error`].
     pub async fn keyring(&self, keyring: &str) -> Result<KeyringStatus, Error> {
         let keyrings = self.rotation.status().await;
-        let names = keyrings.iter().map(|status| &status.keyring);
-        let unknown = OrderError::unknown_keyring(keyring, names);
-        let mut found = keyrings.into_iter();
-        let found = found.find(|status| status.keyring.as_str() == keyring);
-        Ok(found.ok_or(unknown)?)
+        Ok(report::find(&keyrings, keyring)?.clone())
     }
 
     /// One version of a keyring.
@@ -127,10 +114,8 @@ impl Operations {
     /// [`Error`].
     pub async fn exposure(&self, (keyring, version): &VersionPath) -> Result<Exposure, Error> {
         let number = self.rotation.number(keyring, Some(version)).await?;
-        Ok(self
-            .rotation
-            .exposure(VersionRef { keyring, number })
-            .await?)
+        let which = VersionRef { keyring, number };
+        Ok(self.rotation.exposure(which).await?)
     }
 
     /// The last lines of the audit log.
@@ -176,10 +161,15 @@ impl Operations {
 
     async fn change(
         &self,
+        change: Change,
         (keyring, version): &VersionPath,
-        (what, order): (Action, impl FnOnce(u32) -> VersionOrder + Send),
         why: String,
     ) -> Result<Report, Error> {
+        let (what, order): (_, fn(u32) -> VersionOrder) = match change {
+            Change::Suspend => (Action::Suspend, VersionOrder::Suspend),
+            Change::Restore => (Action::Resume, VersionOrder::Restore),
+            Change::Archive => (Action::Archive, VersionOrder::Archive),
+        };
         let reason = self.reason(Trigger::Manual, why)?;
         let named = (keyring.as_str(), Some(version.as_str()));
         let number = self.number(named, (what, &reason)).await?;

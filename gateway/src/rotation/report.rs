@@ -317,35 +317,29 @@ impl KeyringStatus {
         let again = format!("`keyway rotate {keyring} --why …` tries again at once");
         let (what, help) = match stopped {
             PublishStall::NoVersion => (
-                format!("has no active key version{failed}"),
+                "has no active key version".to_owned(),
                 format!("`keyway rotate {keyring} --why …` makes one"),
             ),
             PublishStall::Halted => (
-                format!(
-                    "{label} was revoked or suspended and seals nothing, which could not be written down yet{failed}"
-                ),
+                format!("{label} was revoked or suspended and seals nothing, which could not be written down yet"),
                 "it is tried again until it can be, also after a restart, unless the answer to the order says otherwise"
                     .to_owned(),
             ),
             PublishStall::NotLoaded => (
-                format!("{label} is to seal and cannot be loaded{failed}"),
+                format!("{label} is to seal and cannot be loaded"),
                 "it is tried again every second".to_owned(),
             ),
             PublishStall::UsedUp => (
-                format!(
-                    "nothing is left of the limit of {label}, and its successor is not active yet{failed}"
-                ),
+                format!("nothing is left of the limit of {label}, and its successor is not active yet"),
                 again,
             ),
             PublishStall::NotReserved => (
-                format!(
-                    "nothing is left of what is reserved of the limit of {label}, and no more can be reserved{failed}"
-                ),
+                format!("nothing is left of what is reserved of the limit of {label}, and no more can be reserved"),
                 again,
             ),
         };
         Some(format!(
-            "keyring `{keyring}`: {what}: publishes on its subjects wait; {help}"
+            "keyring `{keyring}`: {what}{failed}: publishes on its subjects wait; {help}"
         ))
     }
 }
@@ -427,12 +421,13 @@ impl RetentionReasons {
 
 impl OutlookReport {
     pub(super) fn at(now: Timestamp, outlook: Outlook) -> Self {
-        let until = |due: Timestamp| due.as_second().saturating_sub(now.as_second());
+        let until = |due: Timestamp| {
+            let seconds = due.as_second().saturating_sub(now.as_second());
+            u64::try_from(seconds).unwrap_or(0)
+        };
         Self {
             rotates: outlook.rotates.map(Time),
-            rotates_in_seconds: outlook
-                .rotates
-                .map(|due| u64::try_from(until(due)).unwrap_or(0)),
+            rotates_in_seconds: outlook.rotates.map(until),
             threshold_in_seconds: outlook.threshold.map(|left| left.as_secs()),
             limit_in_seconds: outlook.limit.map(|left| left.as_secs()),
             stage: outlook.stage,
@@ -459,11 +454,8 @@ impl From<&Terms> for TermsReport {
 }
 
 impl From<Volume> for Amount {
-    fn from(used: Volume) -> Self {
-        Self {
-            messages: used.messages,
-            bytes: used.bytes,
-        }
+    fn from(Volume { messages, bytes }: Volume) -> Self {
+        Self { messages, bytes }
     }
 }
 
@@ -498,26 +490,39 @@ fn unwritten(mark: Mark) -> String {
 /// Why a version in its state is kept.
 fn reason(state: &KeyringState, version: &Version, now: Now) -> Option<String> {
     let reason = match version.state {
-        State::PreActive | State::Ready => "it is about to become active".to_owned(),
-        State::Active => "it is active: everything new is sealed under it".to_owned(),
+        State::PreActive | State::Ready => "it is about to become active",
+        State::Active => "it is active: everything new is sealed under it",
         State::DecryptOnly => {
-            let ends = state
-                .overlap_ends(version.number, now)
-                .map(|ends| format!("{ends:.0}"));
-            format!("its overlap lasts until {}", ends.unwrap_or_default())
+            let ends = state.overlap_ends(version.number, now);
+            let ends = ends.map(|ends| format!("{ends:.0}"));
+            &format!("its overlap lasts until {}", ends.unwrap_or_default())
         }
         State::Archived => match state.terms().retain {
-            Retain::Archive => "retain = \"archive\": it is never destroyed by itself".to_owned(),
+            Retain::Archive => "retain = \"archive\": it is never destroyed by itself",
             Retain::Destroy | Retain::Shred => return None,
         },
-        State::Suspended => "it is suspended: an operator decides what becomes of it".to_owned(),
+        State::Suspended => "it is suspended: an operator decides what becomes of it",
         State::Compromised => {
             "it is compromised: an operator destroys it when it is no longer needed as evidence"
-                .to_owned()
         }
-        State::Destroyed => "nothing: its secret is gone, only its record is left".to_owned(),
+        State::Destroyed => "nothing: its secret is gone, only its record is left",
     };
-    Some(reason)
+    Some(reason.to_owned())
+}
+
+/// The keyring of this name.
+///
+/// # Errors
+/// [`OrderError`] when there is none.
+pub fn find<'k>(
+    keyrings: &'k [KeyringStatus],
+    name: &str,
+) -> Result<&'k KeyringStatus, OrderError> {
+    let found = keyrings.iter().find(|status| status.keyring == name);
+    found.ok_or_else(|| {
+        let names = keyrings.iter().map(|status| &status.keyring);
+        OrderError::unknown_keyring(name, names)
+    })
 }
 
 /// The number of the version that is named by number or label; the active one's without a name.
@@ -529,26 +534,25 @@ pub fn number(
     keyring: &str,
     named: Option<&str>,
 ) -> Result<u32, OrderError> {
-    let found = keyrings
-        .iter()
-        .find(|status| status.keyring.as_str() == keyring);
-    let status = found.ok_or_else(|| {
-        let names = keyrings.iter().map(|status| &status.keyring);
-        OrderError::unknown_keyring(keyring, names)
-    })?;
-    let Some(named) = named else {
-        let active = status.active().map(|version| version.number);
-        return active.ok_or_else(|| OrderError::NoneActive(status.keyring.clone()));
-    };
+    let KeyringStatus {
+        keyring, versions, ..
+    } = find(keyrings, keyring)?;
     // A number in its canonical form only, not `01` or `+1`.
-    let is_meant =
-        |version: &&VersionStatus| version.label == named || version.number.to_string() == named;
-    let meant = status.versions.iter().find(is_meant);
+    let meant = versions.iter().find(|version| match named {
+        Some(named) => version.label == named || version.number.to_string() == named,
+        None => version.state.seals(),
+    });
     meant.map(|version| version.number).ok_or_else(|| {
-        let known = status.versions.iter().map(|version| version.label.as_str());
-        let known: Vec<_> = known.collect();
+        let keyring = keyring.clone();
+        let Some(named) = named else {
+            return OrderError::NoneActive(keyring);
+        };
+        let known: Vec<_> = versions
+            .iter()
+            .map(|version| version.label.as_str())
+            .collect();
         OrderError::UnknownVersion {
-            keyring: status.keyring.clone(),
+            keyring,
             asked: named.to_owned(),
             known: if known.is_empty() {
                 "none yet".to_owned()
@@ -561,8 +565,8 @@ pub fn number(
 
 /// The subjects of a keyring.
 pub(super) fn subjects(rule: Option<&Rule>) -> Vec<String> {
-    let subjects = rule.map_or(&[][..], |rule| rule.subjects.as_slice());
-    subjects.iter().map(ToString::to_string).collect()
+    let subjects = rule.into_iter().flat_map(|rule| &rule.subjects);
+    subjects.map(ToString::to_string).collect()
 }
 
 /// A value as its text in JSON.

@@ -211,7 +211,7 @@ fn record_beside_the_log_tells_that_lines_are_gone_and_vouches_for_none() {
         let source = LogFiles {
             files: &*home.disk,
             log: &log,
-            checkpoints: Some(&checkpoints),
+            checkpoints: &checkpoints,
         };
         let heads = [head.clone()];
         match verify(&source, signer().verifier(), (&[], &heads)) {

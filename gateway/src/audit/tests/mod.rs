@@ -53,7 +53,7 @@ impl Home {
         let source = LogFiles {
             files: &*self.disk,
             log: &log,
-            checkpoints: Some(&checkpoints),
+            checkpoints: &checkpoints,
         };
         verify(&source, signer().verifier(), (elsewhere, &[]))
     }

@@ -42,11 +42,24 @@ fn dial_options<'a>(
     }
 }
 
+/// Connects as the gateway would, if the server accepts that.
+pub(super) fn accepted(
+    deployment: &Deployment,
+    server: &ServerAddr,
+    credentials: Credentials<'_>,
+) -> Option<ProbeClient> {
+    let mut client = connect(deployment, server).ok()?;
+    let outcome = client.authenticate(credentials).ok()?;
+    (outcome == ConnectOutcome::Accepted).then_some(client)
+}
+
 /// Connects and authenticates.
 fn try_connect(
-    dial_options: DialOptions<'_>,
+    (deployment, server): (&Deployment, &ServerAddr),
+    by: ConnectAs,
     credentials: Credentials<'_>,
 ) -> io::Result<ConnectOutcome> {
+    let dial_options = dial_options(deployment, server, by);
     match ProbeClient::connect(dial_options) {
         Ok(mut client) => client.authenticate(credentials),
         // A server that misses the client certificate sends an alert, or just closes.
@@ -61,19 +74,12 @@ fn try_connect(
 }
 
 pub(super) fn check(deployment: &Deployment, server: &ServerAddr) -> Vec<Finding> {
-    let agent = deployment.agent.as_ref();
     let directly = |login| {
-        let credentials = Credentials {
-            login,
-            ..Credentials::default()
-        };
-        try_connect(
-            dial_options(deployment, server, ConnectAs::Anonymous),
-            credentials,
-        )
+        let credentials = Credentials { login, key: None };
+        try_connect((deployment, server), ConnectAs::Anonymous, credentials)
     };
     let mut findings = vec![anonymous_access(deployment, server, directly(None))];
-    match agent {
+    match &deployment.agent {
         Some(login) => {
             let direct = directly(Some(login));
             findings.extend(agent_access(deployment, server, (login, direct)));
@@ -141,7 +147,7 @@ fn agent_access(
         key: deployment.key.as_ref(),
     };
     let by = ConnectAs::Gateway(deployment.checked.dataplane.proxy.send);
-    let through = try_connect(dial_options(deployment, server, by), credentials);
+    let through = try_connect((deployment, server), by, credentials);
     findings.push(match through {
         Ok(ConnectOutcome::Accepted) if refused => Finding::ok(
             "bypass",
@@ -167,19 +173,10 @@ fn agent_access(
 fn explain_refusal(deployment: &Deployment, server: &ServerAddr, words: &str) -> Finding {
     let control = deployment.checked.control.as_ref();
     let own = control.and_then(|control| Login::of_gateway(control.login.as_ref()?));
+    let by = ConnectAs::Gateway(deployment.checked.dataplane.proxy.send);
     let is_accepted = |key| {
-        let credentials = Credentials {
-            login: own.as_ref(),
-            key,
-        };
-        let entered = try_connect(
-            dial_options(
-                deployment,
-                server,
-                ConnectAs::Gateway(deployment.checked.dataplane.proxy.send),
-            ),
-            credentials,
-        );
+        let login = own.as_ref();
+        let entered = try_connect((deployment, server), by, Credentials { login, key });
         matches!(entered, Ok(ConnectOutcome::Accepted))
     };
     let what = format!("{server} turns away the agent that comes through the gateway: {words}");
@@ -215,15 +212,9 @@ fn unproven(server: &ServerAddr) -> Finding {
 /// Whether the server reads the PROXY header of `proxy.send`.
 fn header(deployment: &Deployment, server: &ServerAddr) -> Option<Finding> {
     let version = deployment.checked.dataplane.proxy.send?;
-    let credentials = Credentials {
-        login: deployment.agent.as_ref(),
-        key: deployment.key.as_ref(),
-    };
     let [without, with] = [None, Some(version)].map(|header| {
-        try_connect(
-            dial_options(deployment, server, ConnectAs::Gateway(header)),
-            credentials,
-        )
+        let by = ConnectAs::Gateway(header);
+        try_connect((deployment, server), by, deployment.credentials())
     });
     Some(match (without, with) {
         (Ok(ConnectOutcome::Accepted), Ok(ConnectOutcome::Accepted)) => Finding::ok(

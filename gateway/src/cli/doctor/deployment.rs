@@ -7,6 +7,7 @@ use crate::proxy::Key;
 use super::connection::Dialers;
 use super::finding::Finding;
 use super::login::Login;
+use super::probe_client::Credentials;
 
 /// A configuration, and what is needed to connect as its gateway and as its agents.
 pub(super) struct Deployment {
@@ -47,6 +48,14 @@ impl Deployment {
             dialers,
             agent,
             probe,
+        }
+    }
+
+    /// The agent's, with the proxy key: as many of them as there are.
+    pub(super) const fn credentials(&self) -> Credentials<'_> {
+        Credentials {
+            login: self.agent.as_ref(),
+            key: self.key.as_ref(),
         }
     }
 }

@@ -38,7 +38,7 @@ impl Login {
             return Ok(Some(Self::Token(text(file)?)));
         }
         if let Some(file) = &args.nkey_seed_file {
-            let key = Key::read(file).map_err(|error| Failure::of(&error))?;
+            let key = Key::read(file)?;
             return Ok(Some(Self::Nkey(key)));
         }
         args.creds.as_deref().map(credentials).transpose()
@@ -104,8 +104,7 @@ fn credentials(file: &Path) -> Result<Login, Failure> {
 }
 
 fn text(file: &Path) -> Result<Zeroizing<String>, Failure> {
-    let bytes =
-        read_secret_file(file, AllowedOwner::UsOrRoot).map_err(|error| Failure::of(&error))?;
+    let bytes = read_secret_file(file, AllowedOwner::UsOrRoot)?;
     let text = std::str::from_utf8(&bytes).map_err(|_never_quoted| {
         let what = format!("{} is not text", file.display());
         Failure::new(

@@ -34,7 +34,7 @@ use super::args::Doctor;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::load;
-use super::output::{Line, Output, wants_colour};
+use super::output::{Line, Output};
 use super::terminal::Paint;
 
 use deployment::Deployment;
@@ -75,9 +75,7 @@ pub(super) fn run(args: &Doctor, out: &mut Output) -> Result<(), Failure> {
 }
 
 fn print(findings: &[Finding], out: &mut Output) -> Result<(), Failure> {
-    let paint = Paint {
-        colour: wants_colour(),
-    };
+    let paint = Paint::of_process();
     for finding in findings {
         let word = format!("{:<8}", finding.severity.word());
         let word = match finding.severity {

@@ -12,7 +12,7 @@ use crate::retention::{JetStream, Renaming};
 use super::deployment::Deployment;
 use super::finding::Finding;
 use super::patterns::pattern_of;
-use super::probe_client::{ConnectOutcome, Credentials, ProbeClient, token};
+use super::probe_client::{ProbeClient, token};
 use super::{access, streams};
 
 /// The payload of a test message.
@@ -122,40 +122,22 @@ fn inverts(alias: &Alias, from: &str, to: &str) -> bool {
 
 /// Publishes on a subject of each pattern that ends in a wildcard, and checks where the message arrives.
 fn mappings(deployment: &Deployment) -> Vec<Finding> {
-    let Some(mut client) = accepted_client(deployment) else {
+    let mut servers = deployment.checked.dataplane.servers.iter();
+    let credentials = deployment.credentials();
+    let client = servers.find_map(|server| access::accepted(deployment, server, credentials));
+    let Some(mut client) = client else {
         return vec![Finding::warning(
             "mappings",
             "no server lets the doctor in, so that nothing could be published",
             "name an agent's credentials: `--user` and `--password-file`, `--creds`, …",
         )];
     };
-    let mut findings = Vec::new();
-    for rule in deployment.checked.policy.keyrings() {
-        if matches!(rule.bind, Bind::Keyring) {
-            continue;
-        }
-        for pattern in &rule.subjects {
-            findings.push(mapping(&mut client, rule, pattern.as_str()));
-        }
-    }
-    findings
-}
-
-/// A connection that a server accepts, with the agent's credentials and the proxy key, if there is one.
-fn accepted_client(deployment: &Deployment) -> Option<ProbeClient> {
-    deployment
-        .checked
-        .dataplane
-        .servers
-        .iter()
-        .find_map(|server| {
-            let mut client = access::connect(deployment, server).ok()?;
-            let credentials = Credentials {
-                login: deployment.agent.as_ref(),
-                key: deployment.key.as_ref(),
-            };
-            (client.authenticate(credentials).ok()? == ConnectOutcome::Accepted).then_some(client)
-        })
+    let rules = deployment.checked.policy.keyrings().iter();
+    let bound = rules.filter(|rule| matches!(rule.bind, Bind::Subject { .. }));
+    let subjects = bound.flat_map(|rule| rule.subjects.iter().map(move |pattern| (rule, pattern)));
+    subjects
+        .map(|(rule, pattern)| mapping(&mut client, rule, pattern.as_str()))
+        .collect()
 }
 
 fn mapping(client: &mut ProbeClient, rule: &Rule, pattern: &str) -> Finding {

@@ -12,7 +12,7 @@ use crate::envelope::OVERHEAD;
 use super::access;
 use super::deployment::Deployment;
 use super::finding::Finding;
-use super::probe_client::{ConnectOutcome, Credentials, ServerInfo};
+use super::probe_client::{Credentials, ServerInfo};
 
 /// The oldest server that is supported.
 const MIN_VERSION: (u64, u64) = (2, 12);
@@ -49,12 +49,11 @@ pub(super) fn check(deployment: &Deployment) -> Vec<Finding> {
             }
             Err(error) => {
                 let help = deployment.dialers.help(&error);
+                let help = help.as_deref();
                 findings.push(Finding::problem(
                     "server",
                     format!("{server} cannot be reached: {error}"),
-                    help.unwrap_or_else(|| {
-                        "check `servers`, and that a server runs there".to_owned()
-                    }),
+                    help.unwrap_or("check `servers`, and that a server runs there"),
                 ));
             }
         }
@@ -114,13 +113,13 @@ fn signature(
 ) -> Option<Finding> {
     let key = deployment.key.as_ref()?;
     let asks = server_info.nonce.is_some() && server_info.number("api_lvl") >= 2;
+    let key = key.public();
     (!asks).then(|| {
         Finding::problem(
             "proxy-key",
             format!("{server} takes no proxy's signature"),
             format!(
-                "set `proxies {{ trusted: [ {{ key: {} }} ] }}` in nats-server 2.12 or later",
-                key.public()
+                "set `proxies {{ trusted: [ {{ key: {key} }} ] }}` in nats-server 2.12 or later"
             ),
         )
     })
@@ -149,10 +148,8 @@ fn clock(deployment: &Deployment, server: &ServerAddr) -> Finding {
             "name an agent's credentials, or compare the clocks by hand",
         );
     };
-    let ours = deployment.clock.wall();
-    let apart = ours
-        .duration_since(told)
-        .unwrap_or_else(|earlier| earlier.duration());
+    let apart = deployment.clock.wall().duration_since(told);
+    let apart = apart.unwrap_or_else(|earlier| earlier.duration());
     let shown = humantime::format_duration(Duration::from_secs(apart.as_secs()));
     if apart <= MAX_CLOCK_SKEW {
         return Finding::ok("clock", format!("{server} has the same time, within 2 s"));
@@ -165,15 +162,9 @@ fn clock(deployment: &Deployment, server: &ServerAddr) -> Finding {
 }
 
 fn time(deployment: &Deployment, server: &ServerAddr) -> Option<SystemTime> {
-    let credentials = Credentials {
-        login: deployment.agent.as_ref(),
-        key: deployment.key.as_ref(),
-    };
-    let attempts = [credentials, Credentials::default()];
-    let mut client = attempts.into_iter().find_map(|credentials| {
-        let mut client = access::connect(deployment, server).ok()?;
-        (client.authenticate(credentials).ok()? == ConnectOutcome::Accepted).then_some(client)
-    })?;
+    let client = |credentials| access::accepted(deployment, server, credentials);
+    let client = client(deployment.credentials()).or_else(|| client(Credentials::default()));
+    let mut client = client?;
     let answer: Value = serde_json::from_slice(&client.request("$SYS.REQ.USER.INFO")?).ok()?;
     let time: Timestamp = answer.get("server")?.get("time")?.as_str()?.parse().ok()?;
     SystemTime::try_from(time).ok()

@@ -66,15 +66,12 @@ fn disk_space(dir: &StateDir) -> Finding {
     match rustix::fs::statvfs(dir.path()) {
         Ok(found) => {
             let free = found.f_bavail.saturating_mul(found.f_frsize);
-            let size = bytesize::ByteSize(free);
-            if free < LOW_DISK_SPACE {
-                return Finding::warning(
-                    "disk",
-                    format!("{shown} has {size} left"),
-                    "free space: key events need some for records and the audit log",
-                );
+            let what = format!("{shown} has {} left", bytesize::ByteSize(free));
+            if free >= LOW_DISK_SPACE {
+                return Finding::ok("disk", what);
             }
-            Finding::ok("disk", format!("{shown} has {size} left"))
+            let remedy = "free space: key events need some for records and the audit log";
+            Finding::warning("disk", what, remedy)
         }
         Err(error) => Finding::warning(
             "disk",
@@ -112,11 +109,8 @@ fn keys(deployment: &Deployment, dir: &StateDir) -> Vec<Finding> {
     let passphrase = match load::passphrase(&deployment.checked.custody) {
         Ok(passphrase) => passphrase,
         Err(failure) => {
-            return vec![Finding::problem(
-                "custody",
-                failure.what(),
-                "see docs/keys.md",
-            )];
+            let what = failure.what();
+            return vec![Finding::problem("custody", what, "see docs/keys.md")];
         }
     };
     let kek = match local::open(dir, passphrase.as_ref()) {
@@ -129,10 +123,10 @@ fn keys(deployment: &Deployment, dir: &StateDir) -> Vec<Finding> {
             let count = view.versions().count();
             let what = format!("{}, as signed", Count(count, "key version"));
             findings.push(Finding::ok("catalogue", what));
-            let latest = view
+            let times = view
                 .versions()
                 .map(|(_, version)| (&version.label, latest(version)));
-            let latest = latest.max_by_key(|(_, time)| *time);
+            let latest = times.max_by_key(|(_, time)| *time);
             findings.extend(latest.and_then(|(label, time)| {
                 in_the_future(deployment, &format!("the record of {label}"), time)
             }));
@@ -177,17 +171,15 @@ fn log(deployment: &Deployment, dir: &StateDir) -> Vec<Finding> {
     match load::verify(&log, &key, &[]) {
         Ok(verified) => {
             let holds = "every line and checkpoint of the audit log holds";
-            let compared = compare_records(&Real, dir.path(), &verified.last);
-            let latest = verified.latest;
-            let ahead = latest.and_then(|time| in_the_future(deployment, "the audit log", time));
-            let records = match compared {
+            let records = match compare_records(&Real, dir.path(), &verified.last) {
                 Ok(()) => Finding::ok("records", "as the audit log says, or newer"),
                 Err(error) => Finding::of_error("records", &error),
             };
-            [Finding::ok("audit", holds), records]
-                .into_iter()
-                .chain(ahead)
-                .collect()
+            let mut findings = vec![Finding::ok("audit", holds), records];
+            let latest = verified.latest;
+            findings
+                .extend(latest.and_then(|time| in_the_future(deployment, "the audit log", time)));
+            findings
         }
         Err(error) => vec![Finding::of_error("audit", &error)],
     }

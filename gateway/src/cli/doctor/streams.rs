@@ -98,22 +98,17 @@ pub(super) fn unseen(unseen: &UnaskedSource) -> Finding {
         .strip_prefix("$JS.")
         .and_then(|rest| rest.strip_suffix(".API"));
     let what = format!("stream {stream} copies {origin} through `{api}`, where nobody looks");
-    match domain {
-        Some(domain) => Finding::warning(
-            "streams",
-            format!(
-                "{what}: under which subjects that was published, and under which keys, is not known"
-            ),
+    let (why, remedy) = match domain {
+        Some(domain) => (
+            "under which subjects that was published, and under which keys, is not known",
             format!("add to [control]: domains = [\"{domain}\"]"),
         ),
-        None => Finding::warning(
-            "streams",
-            format!(
-                "{what}: requests of clients under this prefix are not taken for JetStream's, and are sealed where a keyring covers them"
-            ),
+        None => (
+            "requests of clients under this prefix are not taken for JetStream's, and are sealed where a keyring covers them",
             format!("add to [jetstream]: api-prefixes = [\"{api}\"]"),
         ),
-    }
+    };
+    Finding::warning("streams", format!("{what}: {why}"), remedy)
 }
 
 #[cfg(test)]

@@ -49,9 +49,8 @@ fn read_all(source: Option<&Path>) -> Result<Vec<u8>, Failure> {
     let bytes = bytes.map_err(|error| read_error(source, &error))?;
     bytes.ok_or_else(|| {
         let most = MAX_INPUT >> 20;
-        not_an_envelope(&format!(
-            "it has more than {most} MiB, and no server carries so large a payload"
-        ))
+        let why = format!("it has more than {most} MiB, and no server carries so large a payload");
+        not_an_envelope(&why)
     })
 }
 
@@ -66,11 +65,9 @@ fn read_limited(from: impl Read, limit: u64) -> io::Result<Option<Vec<u8>>> {
 
 fn read_error(source: Option<&Path>, error: &io::Error) -> Failure {
     let name = source.map_or_else(|| "standard input".into(), Path::to_string_lossy);
-    Failure::new(
-        Exit::Operator,
-        format!("cannot read {name}: {error}"),
-        "name a readable file, or `-` for standard input",
-    )
+    let what = format!("cannot read {name}: {error}");
+    let help = "name a readable file, or `-` for standard input";
+    Failure::new(Exit::Operator, what, help)
 }
 
 /// Detects the notation: raw, hex or base64, whichever begins with the magic.
@@ -81,11 +78,10 @@ fn decode(bytes: &[u8]) -> Result<Vec<u8>, Failure> {
     let text = compact(bytes);
     let sealed = |bytes: &Vec<u8>| looks_sealed(bytes);
     let decoded = hex(&text).filter(sealed);
-    decoded
-        .or_else(|| base64(&text).filter(sealed))
-        .ok_or_else(|| {
-            not_an_envelope("neither raw, nor as hex, nor as base64, does it start with FA 4B")
-        })
+    let decoded = decoded.or_else(|| base64(&text).filter(sealed));
+    decoded.ok_or_else(|| {
+        not_an_envelope("neither raw, nor as hex, nor as base64, does it start with FA 4B")
+    })
 }
 
 /// Without white space, a `0x` prefix and colons.
@@ -105,10 +101,8 @@ fn hex(text: &[u8]) -> Option<Vec<u8>> {
 fn base64(text: &[u8]) -> Option<Vec<u8>> {
     let end = text.iter().rposition(|byte| *byte != b'=');
     let text = end.and_then(|end| text.get(..=end)).unwrap_or_default();
-    BASE64_NOPAD
-        .decode(text)
-        .ok()
-        .or_else(|| BASE64URL_NOPAD.decode(text).ok())
+    let decoded = BASE64_NOPAD.decode(text);
+    decoded.or_else(|_| BASE64URL_NOPAD.decode(text)).ok()
 }
 
 fn not_an_envelope(why: &str) -> Failure {

@@ -79,10 +79,8 @@ pub(super) fn run(args: &Inspect, out: &mut Output) -> Result<(), Failure> {
     }
     // The header can be shown without a state directory.
     let view = load::view(&checked);
-    let known = view
-        .as_ref()
-        .ok()
-        .and_then(|view| view.find_by_kid(header.kid));
+    let known = view.as_ref().ok();
+    let known = known.and_then(|view| view.find_by_kid(header.kid));
     let report = report(&header, envelope.len(), known);
     if args.json {
         out.json(&report)?;
@@ -143,11 +141,12 @@ fn open_envelope(
     };
     let attempt = |envelope: &[u8]| open(&view, known, (header, binding), envelope);
     // Trying it again without an appended line end is safe: what opens is authentic.
-    let plaintext =
-        attempt(envelope).or_else(|failure| match input::without_line_end(envelope) {
-            Some(shorter) => attempt(shorter).map_err(|_same| failure),
-            None => Err(failure),
-        })?;
+    let plaintext = attempt(envelope).or_else(|failure| {
+        let shorter = input::without_line_end(envelope);
+        shorter
+            .and_then(|shorter| attempt(shorter).ok())
+            .ok_or(failure)
+    })?;
     if args.json {
         let mut report = report(header, envelope.len(), Some(known));
         report.plaintext_base64 = Some(data_encoding::BASE64.encode(&plaintext));
@@ -166,19 +165,14 @@ fn open(
     (header, binding): (&Header, Binding<'_>),
     envelope: &[u8],
 ) -> Result<Vec<u8>, Failure> {
-    let key = view
-        .version_key(keyring, version.number)
-        .map_err(|error| Failure::of(&error))?;
+    let key = view.version_key(keyring, version.number)?;
     let mut plaintext = vec![0; envelope.len().saturating_sub(OVERHEAD)];
-    key.lane(header.suite, header.lane)
-        .open(header, binding, envelope, &mut plaintext)
-        .map_err(|error| {
-            Failure::new(
-                Exit::Data,
-                error.to_string(),
-                "--subject, --request and --reply must be those it was published on, for and with, to the letter",
-            )
-        })?;
+    let lane = key.lane(header.suite, header.lane);
+    let opened = lane.open(header, binding, envelope, &mut plaintext);
+    opened.map_err(|error| {
+        let help = "--subject, --request and --reply must be those it was published on, for and with, to the letter";
+        Failure::new(Exit::Data, error.to_string(), help)
+    })?;
     Ok(plaintext)
 }
 
@@ -209,24 +203,21 @@ fn report(header: &Header, len: usize, known: Option<(&KeyringName, &Version)>) 
 
 /// `why`: the reason for which the key version is unknown, where it is.
 fn page(report: &Report, why: &str) -> [String; 8] {
-    let version = report.key_version.as_ref().map_or_else(
-        || format!("unknown: {why}"),
-        |known| {
-            format!(
-                "{} ({}), keyring {}",
-                known.label, known.state, known.keyring
-            )
-        },
-    );
+    let version = match &report.key_version {
+        Some(known) => {
+            let (label, state, keyring) = (&known.label, known.state, &known.keyring);
+            format!("{label} ({state}), keyring {keyring}")
+        }
+        None => format!("unknown: {why}"),
+    };
     let bound = if report.bound {
         "to the subject it was published on: --open needs --subject"
     } else {
         "to its keyring, not to a subject"
     };
-    let said = REQUEST
-        .into_iter()
-        .filter(|(_, word, _)| report.request.contains(word));
-    let said: Vec<_> = said.map(|(_, _, meaning)| meaning).collect();
+    let said = REQUEST.iter();
+    let said = said.filter(|(_, word, _)| report.request.contains(word));
+    let said: Vec<_> = said.map(|(_, _, meaning)| *meaning).collect();
     let request = if said.is_empty() {
         "nothing is said".to_owned()
     } else {

@@ -411,7 +411,7 @@ impl SimulatedRun<'_> {
         let source = LogFiles {
             files: &*self.disk,
             log: &log,
-            checkpoints: Some(&checkpoints),
+            checkpoints: &checkpoints,
         };
         let verified =
             verify(&source, super::environment::signer().verifier(), (&[], &[])).unwrap();
