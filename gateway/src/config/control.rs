@@ -1,9 +1,9 @@
 //! `[control]`: servers and login of the gateway's own connection.
 
 use crate::config::finding::ValueError;
+use crate::config::network;
 use crate::config::section::{Section, without_positions};
 use crate::config::value::{self, Value};
-use crate::config::{keyring, network};
 use crate::dataplane::{self, ServerAddr};
 use crate::retention::{Config, Login};
 use crate::tls::ServerTls;
@@ -24,10 +24,6 @@ pub(super) fn convert(
     let login = login(&section);
     let domains = section.list("domains", domain);
     let deadline = section.one("deadline", value::duration);
-    // Its errors are recorded by `keyring::convert` too, in the same words and position; duplicates are removed.
-    let prefixes = root
-        .section("jetstream")
-        .list("api-prefixes", keyring::prefix);
     let servers = match own {
         Some((_, false)) => None,
         Some((servers, true)) => Some(checked(&section, without_positions(servers), network)),
@@ -44,7 +40,6 @@ pub(super) fn convert(
         tls: tls.or(own),
         login: login?,
         domains: without_positions(domains?),
-        api_prefixes: without_positions(prefixes?),
         deadline: deadline?,
     };
     Some(root.has("control").then_some(config))

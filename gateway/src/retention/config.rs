@@ -21,8 +21,6 @@ pub struct Config {
     pub login: Option<Login>,
     /// JetStream domains to ask in addition to the server's own.
     pub domains: Vec<String>,
-    /// Subjects under which this account imports another account's JetStream API, without a final dot.
-    pub api_prefixes: Vec<String>,
     /// How long a question may take.
     pub deadline: Duration,
 }

@@ -73,7 +73,7 @@ async fn gather(
 ) -> Result<(), ApiError> {
     let api = Box::pin(Api::connect(config)).await?;
     let patterns = patterns(&question.subjects);
-    for prefix in prefixes(config) {
+    for prefix in prefixes(config, &question.api_prefixes) {
         let listed = list_streams(&api, &prefix, &mut found.doubts).await;
         let infos = match listed {
             // With `domains` configured, the server itself need not have JetStream.
@@ -220,11 +220,12 @@ fn storing_stream(
 }
 
 /// The API prefixes to ask under: the default, each domain's, each import's.
-pub(super) fn prefixes(config: &Config) -> Vec<String> {
+pub(super) fn prefixes(config: &Config, imports: &[String]) -> Vec<String> {
     let own = std::iter::once(API_PREFIX.to_owned());
     let domains = config.domains.iter().map(|name| format!("$JS.{name}.API"));
-    let imports = config.api_prefixes.iter();
-    let imports = imports.map(|prefix| prefix.trim_end_matches('.').to_owned());
+    let imports = imports
+        .iter()
+        .map(|prefix| prefix.trim_end_matches('.').to_owned());
     own.chain(domains).chain(imports).collect()
 }
 

@@ -59,26 +59,30 @@ pub struct Survey {
 }
 
 /// Asks on this thread.
-pub(super) fn ask(config: &Config) -> Survey {
+pub(super) fn ask(config: &Config, imports: &[String]) -> Survey {
     let mut survey = Survey::default();
-    let asking = Box::pin(ask_with_deadline(config, &mut survey));
+    let asking = Box::pin(ask_with_deadline(config, imports, &mut survey));
     let ended = question::block_on(asking).flatten();
     survey.doubts.extend(ended.err());
     survey
 }
 
-async fn ask_with_deadline(config: &Config, survey: &mut Survey) -> Result<(), String> {
+async fn ask_with_deadline(
+    config: &Config,
+    imports: &[String],
+    survey: &mut Survey,
+) -> Result<(), String> {
     let patience = config.deadline.min(Duration::from_secs(30));
-    let asked = Box::pin(gather(config, survey));
+    let asked = Box::pin(gather(config, imports, survey));
     match tokio::time::timeout(patience, asked).await {
         Ok(done) => done.map_err(|failed| failed.to_string()),
         Err(_elapsed) => Err("JetStream does not answer in time; ask again".to_owned()),
     }
 }
 
-async fn gather(config: &Config, survey: &mut Survey) -> Result<(), ApiError> {
+async fn gather(config: &Config, imports: &[String], survey: &mut Survey) -> Result<(), ApiError> {
     let api = Box::pin(Api::connect(config)).await?;
-    let prefixes = question::prefixes(config);
+    let prefixes = question::prefixes(config, imports);
     for prefix in &prefixes {
         let infos = Box::pin(question::list_streams(&api, prefix, &mut survey.doubts)).await?;
         survey.streams = survey.streams.saturating_add(infos.len());

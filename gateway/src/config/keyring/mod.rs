@@ -242,7 +242,7 @@ fn inbox_prefix(value: Value<'_>) -> Result<String, ValueError> {
 }
 
 /// A subject without wildcards.
-pub(super) fn prefix(value: Value<'_>) -> Result<String, ValueError> {
+fn prefix(value: Value<'_>) -> Result<String, ValueError> {
     let written = value::text(value)?;
     let bare = written.strip_suffix('.').unwrap_or(written);
     let pattern: Pattern = bare

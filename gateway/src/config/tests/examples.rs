@@ -104,7 +104,7 @@ fn cluster_has_servers_and_advertises_the_one_gateway() {
     assert_eq!(checked.dataplane.advertise.len(), 1);
     let control = checked.control.unwrap();
     assert_eq!(control.servers.len(), checked.dataplane.servers.len());
-    assert_eq!(control.api_prefixes, ["JS.acme.API"]);
+    assert!(checked.policy.api_prefixes().eq(["JS.acme.API."]));
 }
 
 #[test]
