@@ -37,6 +37,8 @@ pub mod process;
 mod relay;
 mod reload;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use audit::{
     AuditError, audit_directory, audit_verifier, audit_verifier_of_log, begin_audit_log,

@@ -7,6 +7,7 @@ use tokio::sync::Mutex;
 
 use crate::admin::{ApiError, Reload, ReloadFuture};
 use crate::audit::{Action, Change, Trigger};
+use crate::config::schema::{self, TakesEffect};
 use crate::config::{Errors, Finding, GatewayConfig, Keyring, Warning, settings};
 use crate::fault::Who;
 use crate::operations::{Caller, Mistake, Problem, Reloaded};
@@ -79,7 +80,7 @@ impl Reloader {
         });
         let reloaded = Reloaded {
             applied,
-            restart: restart_keys(&self.started, &next),
+            restart: self.started.restart_values.changed(&next.restart_values),
             warnings: warnings_of_all.chain(certificates.wrong).collect(),
         };
         Box::pin(self.put_in_force(&next, &caller, &reloaded)).await?;
@@ -216,9 +217,10 @@ fn changes(current: &GatewayConfig, next: &GatewayConfig) -> Vec<String> {
     changes
 }
 
-/// Whether a key can change without a restart.
-fn is_reloadable(key: &str) -> bool {
-    key.starts_with("keyring.") || matches!(key, "inbox-prefixes" | "jetstream.api-prefixes")
+/// Whether a reload takes a setting that has changed.
+fn is_reloadable(setting: &str) -> bool {
+    let key = schema::key_of_setting(setting);
+    key.is_some_and(|key| key.takes_effect == TakesEffect::AtReload)
 }
 
 /// Rotation's configuration after a reload: keys that take a restart stay as at the start.
@@ -231,56 +233,6 @@ pub(super) fn reloaded_config(
         settings: settings(started).with(&config.settings, is_reloadable),
         ..config
     }
-}
-
-/// The keys that differ from the start and take a restart.
-fn restart_keys(started: &GatewayConfig, next: &GatewayConfig) -> Vec<String> {
-    let (was, is) = (&started.dataplane, &next.dataplane);
-    let keys = [
-        ("listen", was.listen != is.listen),
-        ("servers", was.servers != is.servers),
-        ("servers-verify", was.verified != is.verified),
-        ("relay-only", was.relay_only != is.relay_only),
-        ("advertise", was.advertise != is.advertise),
-        (
-            "limits.max-control-line",
-            was.max_control_line != is.max_control_line,
-        ),
-        ("limits.max-message", was.max_message != is.max_message),
-        ("limits.pending", was.pending != is.pending),
-        (
-            "limits.connections",
-            was.connection_limits != is.connection_limits,
-        ),
-        ("limits.auth-timeout", was.auth_timeout != is.auth_timeout),
-        ("limits.miss-wait", was.miss_wait != is.miss_wait),
-        ("limits.dial-timeout", was.dial_timeout != is.dial_timeout),
-        (
-            "limits.handshake-timeout",
-            was.handshake_timeout != is.handshake_timeout,
-        ),
-        ("tls", was.tls != is.tls),
-        ("server-tls", was.server_tls != is.server_tls),
-        ("limits.workers", was.workers != is.workers),
-        ("shutdown", was.shutdown != is.shutdown),
-        (
-            "proxy.nkey-seed-file",
-            started.proxy_seed != next.proxy_seed,
-        ),
-        ("proxy.send", was.proxy.send != is.proxy.send),
-        (
-            "proxy.accept-from",
-            was.proxy.accept_from != is.proxy.accept_from,
-        ),
-        ("state", started.state != next.state),
-        ("lock-memory", started.lock_memory != next.lock_memory),
-        ("admin", started.admin != next.admin),
-        ("custody", started.custody != next.custody),
-        ("control", started.control != next.control),
-        ("log.format", started.log.format != next.log.format),
-    ];
-    let differ = keys.into_iter().filter(|(_key, differs)| *differs);
-    differ.map(|(key, _differs)| key.to_owned()).collect()
 }
 
 /// The description of a reload in the audit log.

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::restart_values::RestartValues;
 use crate::fault::{Fault, Faulty, Retry, Who};
 
 /// An error or warning about a configuration.
@@ -56,6 +57,8 @@ pub(super) struct Findings<'t> {
     pub(super) base: &'t Path,
     errors: RefCell<Vec<Finding>>,
     warnings: RefCell<Vec<Finding>>,
+    /// What was read so far.
+    pub(super) restart_values: RefCell<RestartValues>,
 }
 
 impl ValueError {
@@ -77,13 +80,14 @@ impl ValueError {
 }
 
 impl<'t> Findings<'t> {
-    pub(super) const fn new(file: &'t str, text: &'t str, base: &'t Path) -> Self {
+    pub(super) fn new(file: &'t str, text: &'t str, base: &'t Path) -> Self {
         Self {
             file,
             text,
             base,
-            errors: RefCell::new(Vec::new()),
-            warnings: RefCell::new(Vec::new()),
+            errors: RefCell::default(),
+            warnings: RefCell::default(),
+            restart_values: RefCell::default(),
         }
     }
 

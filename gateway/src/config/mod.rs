@@ -15,6 +15,7 @@ mod locate;
 mod network;
 mod operation;
 mod proxy;
+mod restart_values;
 pub mod schema;
 mod section;
 mod settings;
@@ -29,11 +30,13 @@ use std::path::Path;
 pub use environment::Environment;
 pub use finding::{Errors, Finding, Warning};
 pub use gateway_config::{
-    Admin, Custody, DestroyApproval, GatewayConfig, Keyring, Limit, Log, LogFormat, OpenPolicy,
-    Retain, Rotate, Terms,
+    Admin, Custody, DestroyApproval, GatewayConfig, Keyring, Limit, Log, OpenPolicy, Retain,
+    Rotate, Terms,
 };
 pub use locate::{GatewayLocation, locate_gateway};
+pub use restart_values::RestartValues;
 pub use settings::settings;
+pub use words::LogFormat;
 
 use finding::Findings;
 use section::Section;
@@ -132,5 +135,6 @@ fn convert(root: &Section<'_>, environment: &Environment) -> Option<GatewayConfi
         proxy_seed: proxy_seed?,
         policy,
         keyrings,
+        restart_values: root.restart_values(),
     })
 }

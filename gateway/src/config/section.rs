@@ -1,9 +1,12 @@
 //! One table of the file, read key by key: absent keys take the schema's default, errors are recorded with their position.
 
+use std::fmt::Debug;
+
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::finding::{Findings, ValueError};
+use crate::config::restart_values::RestartValues;
 use crate::config::schema::{self, Default};
 use crate::config::value::{self, Value};
 
@@ -25,6 +28,7 @@ impl<'t> Section<'t> {
 
     /// The table `name`; all defaults when it is absent.
     pub(super) fn section(&self, name: &str) -> Self {
+        self.record(name, &self.has(name));
         let path = format!("{}{name}.", self.path);
         let Some(found) = self.get(name) else {
             return Self::new(None, path, self.start, self.findings);
@@ -42,11 +46,13 @@ impl<'t> Section<'t> {
     /// The tables of the list `name`; none when it is absent.
     pub(super) fn sections(&self, name: &str) -> Vec<Self> {
         let path = format!("{}{name}[].", self.path);
+        let list = self.get(name).and_then(|found| found.get_ref().as_array());
+        self.record(name, &list.map_or(0, |list| list.len()));
         let Some(found) = self.get(name) else {
             return Vec::new();
         };
         let help = format!("write one section `[[{name}]]` for each, or a list of tables");
-        let Some(list) = found.get_ref().as_array() else {
+        let Some(list) = list else {
             let message = format!(
                 "expected a list of tables, found {}",
                 value::kind(found.get_ref())
@@ -74,17 +80,18 @@ impl<'t> Section<'t> {
     }
 
     /// The value of `name`, or the default. `None`: an error, which is recorded.
-    pub(super) fn one<T>(
+    pub(super) fn one<T: Debug>(
         &self,
         name: &str,
         convert: impl Fn(Value<'_>) -> Result<T, ValueError>,
     ) -> Option<T> {
         if let Some(found) = self.get(name) {
-            return self.converted(name, found, &convert);
+            return self.recorded(name, self.converted(name, found, &convert));
         }
         match schema::key(&self.schema_path(name))?.default {
             Default::Value(text) => {
-                convert(self.value(name, DeValue::parse(text).ok()?.get_ref())?).ok()
+                let default = DeValue::parse(text).ok()?;
+                self.recorded(name, convert(self.value(name, default.get_ref())?).ok())
             }
             Default::Required => {
                 let message = format!("`{name}` is missing");
@@ -97,19 +104,20 @@ impl<'t> Section<'t> {
 
     /// The value of `name`; `Some(None)` when it is absent, `None` on an error.
     #[expect(clippy::option_option, reason = "absent and mistaken are two things")]
-    pub(super) fn optional<T>(
+    pub(super) fn optional<T: Debug>(
         &self,
         name: &str,
         convert: impl Fn(Value<'_>) -> Result<T, ValueError>,
     ) -> Option<Option<T>> {
-        match self.get(name) {
+        let read = match self.get(name) {
             Some(found) => self.converted(name, found, &convert).map(Some),
             None => Some(None),
-        }
+        };
+        self.recorded(name, read)
     }
 
     /// The values of `name` (a list or one value) with their byte offsets, or the default. `None`: an error, which is recorded.
-    pub(super) fn list<T>(
+    pub(super) fn list<T: Debug>(
         &self,
         name: &str,
         convert: impl Fn(Value<'_>) -> Result<T, ValueError>,
@@ -119,7 +127,7 @@ impl<'t> Section<'t> {
     }
 
     /// The valid values of `name` with their byte offsets, and whether all are valid. An empty list is an error.
-    pub(super) fn non_empty_list<T>(
+    pub(super) fn non_empty_list<T: Debug>(
         &self,
         name: &str,
         convert: impl Fn(Value<'_>) -> Result<T, ValueError>,
@@ -132,7 +140,7 @@ impl<'t> Section<'t> {
         (values, complete)
     }
 
-    fn valid<T>(
+    fn valid<T: Debug>(
         &self,
         name: &str,
         convert: impl Fn(Value<'_>) -> Result<T, ValueError>,
@@ -150,8 +158,27 @@ impl<'t> Section<'t> {
             let value = self.converted(name, item, &convert);
             values.extend(value.map(|value| (value, item.span().start)));
         }
+        self.record(
+            name,
+            &values.iter().map(|(value, _)| value).collect::<Vec<_>>(),
+        );
         let complete = values.len() == items.len();
         (values, complete)
+    }
+
+    /// What was read so far of the keys whose change takes a restart.
+    pub(super) fn restart_values(&self) -> RestartValues {
+        self.findings.restart_values.borrow().clone()
+    }
+
+    /// Keeps the value of `name` for a reload to compare, if its change takes a restart.
+    pub(super) fn record(&self, name: &str, value: &dyn Debug) {
+        let mut values = self.findings.restart_values.borrow_mut();
+        values.add(&self.schema_path(name), value);
+    }
+
+    fn recorded<T: Debug>(&self, name: &str, read: Option<T>) -> Option<T> {
+        read.inspect(|value| self.record(name, value))
     }
 
     /// Whether the file has `name` here.
@@ -249,7 +276,7 @@ impl<'t> Section<'t> {
     }
 
     fn shown(&self, name: &str) -> String {
-        self.schema_path(name).replace("[]", "")
+        schema::shown(&self.schema_path(name))
     }
 }
 

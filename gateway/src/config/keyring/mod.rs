@@ -73,6 +73,7 @@ pub(super) fn warn_of_relay(root: &Section<'_>) {
 /// The keyring of a file that has none.
 fn default_entry(section: Section<'_>, control_line: usize) -> Entry<'_> {
     let mut rule = Rule::everything();
+    section.record("name", &rule.name);
     let keys = keys::convert(&section, &rule, control_line);
     rule.max_payload_len = longest(keys.as_ref());
     Entry {
