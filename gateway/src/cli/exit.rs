@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 
+use strum::VariantArray;
+
 use crate::fault::{Fault, Who};
 
 /// Why the process ended. The discriminant is the exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 #[repr(u8)]
 pub enum Exit {
     /// Done.
@@ -31,20 +33,6 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// All of them, in the order of the table.
-    pub const ALL: [Self; 10] = [
-        Self::Done,
-        Self::Failed,
-        Self::Usage,
-        Self::Config,
-        Self::Operator,
-        Self::Unreachable,
-        Self::Data,
-        Self::Altered,
-        Self::Refused,
-        Self::Interrupted,
-    ];
-
     /// The number that the shell sees.
     #[must_use]
     #[expect(
@@ -92,8 +80,9 @@ impl Exit {
     /// The table at the end of `keyway --help`.
     #[must_use]
     pub fn table() -> String {
-        let lines = Self::ALL.map(|exit| format!("  {:>3}  {}\n", exit.code(), exit.meaning()));
-        format!("Exit codes:\n{}", lines.concat())
+        let line = |exit: &Self| format!("  {:>3}  {}\n", exit.code(), exit.meaning());
+        let lines: String = Self::VARIANTS.iter().map(line).collect();
+        format!("Exit codes:\n{lines}")
     }
 }
 
@@ -117,12 +106,13 @@ mod tests {
             .take_while(|line| !line.starts_with("## "))
             .filter(|line| line.starts_with("| ") && !line.starts_with("| code"))
             .collect();
-        let wanted = Exit::ALL.map(|exit| format!("| {} | {} |", exit.code(), exit.meaning()));
+        let line = |exit: &Exit| format!("| {} | {} |", exit.code(), exit.meaning());
+        let wanted: Vec<_> = Exit::VARIANTS.iter().map(line).collect();
         assert_eq!(rows, wanted);
     }
 
     #[test]
     fn codes_are_distinct_and_ascend() {
-        assert!(Exit::ALL.is_sorted_by(|a, b| a.code() < b.code()));
+        assert!(Exit::VARIANTS.is_sorted_by(|a, b| a.code() < b.code()));
     }
 }

@@ -1,12 +1,14 @@
 //! The result of a check.
 
 use serde::Serialize;
+use strum::Display;
 
 use crate::config::Warning;
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Display)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub(super) enum Severity {
     /// Nothing to do.
     Ok,
@@ -26,16 +28,6 @@ pub(super) struct Finding {
     pub(super) what: String,
     /// What would help.
     pub(super) remedy: Option<String>,
-}
-
-impl Severity {
-    pub(super) const fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warning => "warning",
-            Self::Problem => "problem",
-        }
-    }
 }
 
 impl Finding {

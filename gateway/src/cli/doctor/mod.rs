@@ -79,7 +79,7 @@ fn print(findings: &[Finding], out: &mut Output) -> Result<(), Failure> {
         colour: wants_colour(),
     };
     for finding in findings {
-        let word = format!("{:<8}", finding.severity.word());
+        let word = format!("{:<8}", finding.severity);
         let word = match finding.severity {
             Severity::Ok => paint.good(&word),
             Severity::Warning => paint.warning(&word),
