@@ -4,6 +4,11 @@
 //! from it. A file is read in three steps: TOML with the position of every value ([`toml`]), one conversion for each section, and
 //! the checks between sections. A failed step does not stop the others, so that no error hides another.
 
+#![expect(
+    clippy::option_option,
+    reason = "`Some(None)`: a key is absent; `None`: it is mistaken"
+)]
+
 #[cfg(any(test, feature = "twin", fuzzing))]
 pub mod check;
 mod control;
@@ -39,7 +44,7 @@ pub use settings::settings;
 pub use words::LogFormat;
 
 use finding::Findings;
-use section::Section;
+use section::{Section, read_all};
 
 /// Reads and checks the file at `path`. Relative paths in it start at its own directory.
 ///
@@ -105,10 +110,7 @@ fn convert(root: &Section<'_>, environment: &Environment) -> Option<GatewayConfi
     let administration = root.section("admin");
     let network = network::convert(root);
     let state = operation::state(root, environment);
-    let lock_memory = root.optional("lock-memory", value::boolean);
     let admin = operation::admin(&administration, state.as_deref());
-    let log = operation::log(&root.section("log"));
-    let custody = operation::custody(&root.section("custody"), environment);
     let control_line = network
         .as_ref()
         .map_or(usize::MAX, |network| network.max_control_line);
@@ -116,25 +118,23 @@ fn convert(root: &Section<'_>, environment: &Environment) -> Option<GatewayConfi
     if let (Some(network), Some(admin)) = (&network, &admin) {
         network::check_addresses(root, network, (&administration, admin.listen));
     }
-    let control = control::convert(root, network.as_ref());
-    let proxy_seed = proxy::seed(&root.section("proxy"));
-    let ((policy, keyrings), network) = (keyrings?, network?);
-    keyring::check_clients(root, &network.verified);
-    keyring::check_sizes(root, network.max_message, &keyrings);
-    if network.relay_only {
-        keyring::warn_of_relay(root);
+    if let (Some(network), Some((_policy, keyrings))) = (&network, &keyrings) {
+        keyring::check(root, network, keyrings);
     }
-    Some(GatewayConfig {
+    let (policy, keyrings) = keyrings.unzip();
+    read_all!(GatewayConfig {
+        state: state,
+        lock_memory: root.optional("lock-memory", value::boolean),
+        admin: admin,
+        log: operation::log(&root.section("log")),
+        custody: operation::custody(&root.section("custody"), environment),
+        control: control::convert(root, network.as_ref()),
+        proxy_seed: root
+            .section("proxy")
+            .optional("nkey-seed-file", value::path),
         dataplane: network,
-        state: state?,
-        lock_memory: lock_memory?,
-        admin: admin?,
-        log: log?,
-        custody: custody?,
-        control: control?,
-        proxy_seed: proxy_seed?,
-        policy,
-        keyrings,
-        restart_values: root.restart_values(),
+        policy: policy,
+        keyrings: keyrings,
+        restart_values: Some(root.restart_values()),
     })
 }
