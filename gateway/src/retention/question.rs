@@ -109,10 +109,8 @@ async fn scan_streams(
 ) {
     let about = (Window::of(question), question.kid);
     let one = |stream| async move {
-        (
-            stream,
-            scan::scan_stream(api, stream, patterns, about).await,
-        )
+        let finding = scan::scan_stream(api, stream, patterns, about).await;
+        (stream, finding)
     };
     let mut rest = streams.iter();
     let mut scans: FuturesUnordered<_> = rest
@@ -127,9 +125,8 @@ async fn scan_streams(
             Finding::NothingStored => {}
             Finding::Stored(evidence) => {
                 let consumers = Box::pin(consumers_behind(api, stream)).await;
-                found
-                    .held
-                    .push(storing_stream(stream, *evidence, consumers));
+                let holder = storing_stream(stream, *evidence, consumers);
+                found.held.push(holder);
             }
             Finding::Unknown(why) => found.doubts.push(why),
         }
@@ -149,10 +146,7 @@ pub(super) async fn list_streams(
         let request = json!({ "offset": streams.len() }).to_string();
         let answer = api.ask(&subject, request).await?;
         let page: Option<StreamPage> = json::read_answer(&subject, &answer)?;
-        let page = page.ok_or_else(|| ApiError::Unreadable {
-            subject: subject.clone(),
-            why: "it is no list".to_owned(),
-        })?;
+        let page = page.ok_or_else(|| ApiError::unreadable(&subject, "it is no list"))?;
         doubts.extend(page.gaps());
         totals.insert(page.total);
         let more = page.streams.unwrap_or_default();
