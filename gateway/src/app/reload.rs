@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use crate::admin::{ApiError, Reload, ReloadFuture};
 use crate::audit::{Action, Change, Trigger};
 use crate::config::schema::{self, TakesEffect};
-use crate::config::{Errors, Finding, GatewayConfig, Keyring, Warning, settings};
+use crate::config::{Checked, Errors, Finding, GatewayConfig, Keyring, settings};
 use crate::fault::Who;
 use crate::operations::{Caller, Mistake, Problem, Reloaded};
 use crate::policy::KeyringName;
@@ -17,13 +17,10 @@ use crate::rotation::{self, Rotation};
 use super::certificates::Certificates;
 use super::key_setup::rotation_config;
 
-/// The result of reading and checking a configuration.
-pub type ReadResult = Result<(GatewayConfig, Vec<Warning>), Errors>;
-
 /// Reads the configuration again, and applies its log level.
 pub struct ConfigSource {
     /// Reads and checks it, as at the start. Blocks.
-    pub read: Box<dyn Fn() -> ReadResult + Send + Sync>,
+    pub read: Box<dyn Fn() -> Checked + Send + Sync>,
     /// Sets the log level.
     pub level: Box<dyn Fn(tracing::Level) + Send + Sync>,
 }
@@ -74,10 +71,9 @@ impl Reloader {
         let mut applied = changes(&current, &next);
         applied.extend(certificates.applied);
         // One line each, the remedy after a semicolon, as in errors.
-        let warnings_of_all = warnings.iter().map(|warning| {
-            let finding = warning.finding();
-            format!("{}; {}", finding.what(), finding.help)
-        });
+        let warnings_of_all = warnings
+            .iter()
+            .map(|warning| format!("{}; {}", warning.what(), warning.help));
         let reloaded = Reloaded {
             applied,
             restart: self.started.restart_values.changed(&next.restart_values),
@@ -86,9 +82,7 @@ impl Reloader {
         Box::pin(self.put_in_force(&next, &caller, &reloaded)).await?;
         (self.source.level)(next.log.level);
         *current = next;
-        for warning in &warnings {
-            warn_of(warning.finding());
-        }
+        warnings.iter().for_each(warn_of);
         let Reloaded {
             applied, restart, ..
         } = &reloaded;
@@ -144,18 +138,25 @@ impl Reload for Arc<Reloader> {
     }
 }
 
+/// Logs a finding of the configuration.
+macro_rules! log_finding {
+    ($level:ident, $finding:expr) => {
+        let Finding {
+            file,
+            line,
+            column,
+            key,
+            message,
+            help,
+        } = $finding;
+        tracing::$level!(file, line, column, key, help, "{message}");
+    };
+}
+
 /// Logs every error, and makes the caller's answer of them.
 fn invalid(errors: &Errors) -> Problem {
-    for Finding {
-        file,
-        line,
-        column,
-        key,
-        message,
-        help,
-    } in errors.findings()
-    {
-        tracing::error!(file, line, column, key, help, "{message}");
+    for mistake in errors.findings() {
+        log_finding!(error, mistake);
     }
     let mistakes = errors.findings().iter().map(|finding| Mistake {
         what: finding.what(),
@@ -171,15 +172,7 @@ fn invalid(errors: &Errors) -> Problem {
 
 /// Logs a warning about the configuration.
 pub fn warn_of(finding: &Finding) {
-    let Finding {
-        file,
-        line,
-        column,
-        key,
-        message,
-        help,
-    } = finding;
-    tracing::warn!(file, line, column, key, help, "{message}");
+    log_finding!(warn, finding);
 }
 
 /// Orders keyrings as they were, new ones last: sessions and lanes refer to them by index.

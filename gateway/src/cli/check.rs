@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::app;
 use crate::clock::Clock;
-use crate::config::{self, Environment, Finding, GatewayConfig, Warning};
+use crate::config::{self, Environment, Finding, GatewayConfig};
 
 use super::args::Check;
 use super::exit::Exit;
@@ -26,7 +26,6 @@ pub(super) fn run(args: &Check, out: &mut Output) -> Result<(), Failure> {
     match (config::check(&args.config, &environment), args.json) {
         (Ok((checked, warnings)), true) => {
             let (errors, doubts) = files(args, &checked);
-            let warnings: Vec<_> = warnings.iter().map(Warning::finding).cloned().collect();
             out.json(&Report {
                 valid: errors.is_empty(),
                 errors: &errors,
@@ -36,10 +35,7 @@ pub(super) fn run(args: &Check, out: &mut Output) -> Result<(), Failure> {
         }
         (Ok((checked, warnings)), false) => {
             let (errors, doubts) = files(args, &checked);
-            let warnings = warnings.iter().map(Warning::finding);
-            for warning in warnings.chain(&doubts) {
-                load::warn(warning);
-            }
+            warnings.iter().chain(&doubts).for_each(load::warn);
             errors.iter().for_each(load::eprint_finding);
             verdict(&errors)?;
             out.line(format_args!("{}: ok", args.config.display()))?;

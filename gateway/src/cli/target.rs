@@ -41,7 +41,7 @@ impl Target {
         match load::check(options) {
             Ok((checked, warnings)) => {
                 for warning in &warnings {
-                    load::warn(warning.finding());
+                    load::warn(warning);
                 }
                 let names = checked.keyrings.iter().map(|keyring| &keyring.name);
                 Ok(Self {

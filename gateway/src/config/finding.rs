@@ -32,11 +32,6 @@ pub struct Finding {
 #[serde(transparent)]
 pub struct Errors(Vec<Finding>);
 
-/// A warning: the configuration can be used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Warning(Finding);
-
 /// An invalid value, before its position is known.
 #[derive(Debug)]
 pub(super) struct ValueError {
@@ -122,7 +117,7 @@ impl<'t> Findings<'t> {
     }
 
     /// The result. A line with a syntax error is reported for that alone.
-    pub(super) fn conclude<T>(self, checked: Option<T>) -> Result<(T, Vec<Warning>), Errors> {
+    pub(super) fn conclude<T>(self, checked: Option<T>) -> Result<(T, Vec<Finding>), Errors> {
         let mut errors = self.errors.into_inner();
         let broken: Vec<_> = errors
             .iter()
@@ -135,11 +130,10 @@ impl<'t> Findings<'t> {
             Some(checked) if errors.is_empty() => {
                 let mut warnings = self.warnings.into_inner();
                 in_order(&mut warnings);
-                Ok((checked, warnings.into_iter().map(Warning).collect()))
+                Ok((checked, warnings))
             }
-            Some(_) => Err(Errors(errors)),
             None if errors.is_empty() => Err(Errors::defect(self.file)),
-            None => Err(Errors(errors)),
+            Some(_) | None => Err(Errors(errors)),
         }
     }
 
@@ -200,14 +194,6 @@ impl Errors {
     }
 }
 
-impl Warning {
-    /// The warning's text and position.
-    #[must_use]
-    pub const fn finding(&self) -> &Finding {
-        &self.0
-    }
-}
-
 impl Finding {
     /// Position and message, without the remedy.
     #[must_use]
@@ -238,12 +224,6 @@ impl fmt::Display for Errors {
             write!(f, "{separator}{finding}")?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

@@ -33,7 +33,7 @@ mod words;
 use std::path::Path;
 
 pub use environment::Environment;
-pub use finding::{Errors, Finding, Warning};
+pub use finding::{Errors, Finding};
 pub use gateway_config::{
     Admin, Custody, DestroyApproval, GatewayConfig, Keyring, Limit, Log, OpenPolicy, Retain,
     Rotate, Terms,
@@ -46,14 +46,14 @@ pub use words::LogFormat;
 use finding::Findings;
 use section::{Section, read_all};
 
+/// A configuration that can be used, with warnings about it, or everything that is wrong with it.
+pub type Checked = Result<(GatewayConfig, Vec<Finding>), Errors>;
+
 /// Reads and checks the file at `path`. Relative paths in it start at its own directory.
 ///
 /// # Errors
 /// Everything that is wrong with it, in the order of the file.
-pub fn check(
-    path: &Path,
-    environment: &Environment,
-) -> Result<(GatewayConfig, Vec<Warning>), Errors> {
+pub fn check(path: &Path, environment: &Environment) -> Checked {
     let name = path.display().to_string();
     match std::fs::read(path) {
         Ok(bytes) => {
@@ -68,16 +68,11 @@ pub fn check(
 ///
 /// # Errors
 /// When the environment names no state directory.
-pub fn defaults(environment: &Environment) -> Result<(GatewayConfig, Vec<Warning>), Errors> {
+pub fn defaults(environment: &Environment) -> Checked {
     check_text("(defaults)", "", Path::new(""), environment)
 }
 
-fn check_bytes(
-    name: &str,
-    bytes: &[u8],
-    base: &Path,
-    environment: &Environment,
-) -> Result<(GatewayConfig, Vec<Warning>), Errors> {
+fn check_bytes(name: &str, bytes: &[u8], base: &Path, environment: &Environment) -> Checked {
     match std::str::from_utf8(bytes) {
         Ok(text) => check_text(name, text, base, environment),
         Err(error) => Err(Errors::not_utf8(name, bytes, error)),
@@ -88,12 +83,7 @@ fn check_bytes(
 ///
 /// # Errors
 /// Everything that is wrong with it, in the order of the text.
-pub fn check_text(
-    name: &str,
-    text: &str,
-    base: &Path,
-    environment: &Environment,
-) -> Result<(GatewayConfig, Vec<Warning>), Errors> {
+pub fn check_text(name: &str, text: &str, base: &Path, environment: &Environment) -> Checked {
     let findings = Findings::new(name, text, base);
     let (root, mistakes) = toml::de::DeTable::parse_recoverable(text);
     let structure_lost = findings.syntax(&mistakes);

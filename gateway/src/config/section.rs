@@ -140,11 +140,7 @@ impl<'t> Section<'t> {
             let one = std::slice::from_ref(found);
             let items = found.get_ref().as_array().map_or(one, |list| list);
             let values = items.iter().filter_map(|item| {
-                let place = if self.has(name) {
-                    item.span().start
-                } else {
-                    self.start
-                };
+                let place = self.get(name).map_or(self.start, |_| item.span().start);
                 Some((self.converted(name, item, convert)?, place))
             });
             let values: Vec<_> = values.collect();

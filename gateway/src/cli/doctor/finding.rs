@@ -3,7 +3,7 @@
 use serde::Serialize;
 use strum::Display;
 
-use crate::config::Warning;
+use crate::config;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Display)]
@@ -76,9 +76,8 @@ impl Finding {
     }
 
     /// A warning of the configuration, as `keyway check` has it.
-    pub(super) fn of_warning(warning: &Warning) -> Self {
-        let finding = warning.finding();
-        let what = format!("{}: {}", finding.key, finding.message);
-        Self::warning("configuration", what, finding.help.clone())
+    pub(super) fn of_warning(warning: &config::Finding) -> Self {
+        let what = format!("{}: {}", warning.key, warning.message);
+        Self::warning("configuration", what, warning.help.clone())
     }
 }
