@@ -83,6 +83,7 @@ impl JetStreamBus {
         RetentionQuestion {
             keyring: "agents".parse().unwrap(),
             subjects: SUBJECTS.map(|text| text.parse().unwrap()).to_vec(),
+            api_prefixes: Vec::new(),
             kid: keyway::envelope::Kid(kid.unwrap().try_into().unwrap()),
             activated: time("activated"),
             deactivated: time("deactivated"),
@@ -219,7 +220,6 @@ pub fn config(server: &str) -> Config {
         servers: vec![server.to_owned()],
         login: None,
         domains: Vec::new(),
-        api_prefixes: Vec::new(),
         deadline: crate::wait::DEADLINE,
     }
 }

@@ -121,10 +121,7 @@ impl Certificates {
         let wrong = match live.reload() {
             Ok(Changed::Nothing) => None,
             Ok(Changed::Files(roles)) => {
-                let files: Vec<_> = roles
-                    .iter()
-                    .map(|role| <&str>::from(role).to_owned())
-                    .collect();
+                let files: Vec<_> = roles.iter().map(ToString::to_string).collect();
                 tracing::info!(?files, "new certificates are in use; connections go on");
                 reloaded.applied.extend(files);
                 None
@@ -185,8 +182,6 @@ fn load<S: Settings + Clone>(
     settings: Option<&S>,
     clock: &Clock,
 ) -> Result<Option<ReloadableConfig<S>>, tls::Error> {
-    let settings = settings.cloned();
-    settings
-        .map(|settings| ReloadableConfig::load(settings, clock))
-        .transpose()
+    let load = |settings: &S| ReloadableConfig::load(settings.clone(), clock);
+    settings.map(load).transpose()
 }

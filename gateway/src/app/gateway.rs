@@ -107,40 +107,34 @@ impl Gateway {
     fn prepare(
         checked: &GatewayConfig,
         options: StartOptions,
-        mut take_over: Option<&mut TakeOver>,
+        take_over: Option<&mut TakeOver>,
         clock: &Clock,
     ) -> Result<Self, StartError> {
         let (config, certificates) = preflight(checked, clock)?;
-        let drainers = take_over
-            .as_mut()
-            .map(|take_over| take_over.take_drainers());
-        let drainers = drainers.unwrap_or_default();
+        let (mut inherited, mut drainers, mut admin) = (options.inherited, Vec::new(), None);
+        if let Some(take_over) = take_over {
+            drainers = std::mem::take(&mut take_over.drainers);
+            inherited.append(&mut take_over.sockets);
+            admin = take_over.admin.take();
+        }
         let KeySetup {
             keys,
             rotation,
             custodian,
         } = open_keys(checked, (options.custodian, drainers), clock)?;
-        let mut inherited = options.inherited;
-        let admin = take_over.and_then(|take_over| {
-            inherited.extend(take_over.take_sockets());
-            take_over.take_admin()
-        });
         let dataplane = Dataplane::start(
             process::limit_connections(*config),
             inherited,
             (Arc::clone(&keys), certificates.tls()),
             clock.clone(),
         )?;
-        let reloader = options.config_source;
-        let reloader = reloader
-            .map(|config_source| Reloader::new(config_source, Arc::clone(&certificates), checked));
-        let reloader = reloader.map(Arc::new);
+        let reloader = |source| Reloader::new(source, Arc::clone(&certificates), checked);
         let context = Box::new(GatewayContext {
             checked: checked.clone(),
             clock: clock.clone(),
             metrics: options.metrics.clone(),
             health: admin::Health::serving(dataplane.reach()),
-            reloader,
+            reloader: options.config_source.map(reloader).map(Arc::new),
             keys,
             custodian,
         });
@@ -176,7 +170,7 @@ impl Gateway {
     /// Tells the gateway that handed over that this one serves; the paths of its unix sockets are this one's to remove now.
     fn confirm(&self, take_over: TakeOver) {
         self.dataplane
-            .set_path_owner(Some(take_over.paths()), PathOwner::Gateway);
+            .set_path_owner(Some(&take_over.paths), PathOwner::Gateway);
         if let Err(error) = take_over.confirm() {
             tracing::warn!(%error, "the gateway that handed over has ended by itself");
         }

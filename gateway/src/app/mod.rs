@@ -37,6 +37,8 @@ pub mod process;
 mod relay;
 mod reload;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use audit::{
     AuditError, audit_directory, audit_verifier, audit_verifier_of_log, begin_audit_log,
@@ -49,5 +51,5 @@ pub use handover::{TakeOver, TakeOverError, is_gateway_running, take_over};
 pub use handover_steps::{HandoverEvent, HandoverOutcome};
 pub use key_setup::rotation_config;
 pub use offline::offline;
-pub use reload::{ConfigSource, ReadResult, Reloader, warn_of};
+pub use reload::{ConfigSource, Reloader, warn_of};
 pub use state::{OpenError, OpenState, open, open_audit, with_audit};

@@ -7,7 +7,8 @@ use tokio::sync::Mutex;
 
 use crate::admin::{ApiError, Reload, ReloadFuture};
 use crate::audit::{Action, Change, Trigger};
-use crate::config::{Errors, Finding, GatewayConfig, Keyring, Warning, settings};
+use crate::config::schema::{self, TakesEffect};
+use crate::config::{Checked, Errors, Finding, GatewayConfig, Keyring, settings};
 use crate::fault::Who;
 use crate::operations::{Caller, Mistake, Problem, Reloaded};
 use crate::policy::KeyringName;
@@ -16,13 +17,10 @@ use crate::rotation::{self, Rotation};
 use super::certificates::Certificates;
 use super::key_setup::rotation_config;
 
-/// The result of reading and checking a configuration.
-pub type ReadResult = Result<(GatewayConfig, Vec<Warning>), Errors>;
-
 /// Reads the configuration again, and applies its log level.
 pub struct ConfigSource {
     /// Reads and checks it, as at the start. Blocks.
-    pub read: Box<dyn Fn() -> ReadResult + Send + Sync>,
+    pub read: Box<dyn Fn() -> Checked + Send + Sync>,
     /// Sets the log level.
     pub level: Box<dyn Fn(tracing::Level) + Send + Sync>,
 }
@@ -73,21 +71,18 @@ impl Reloader {
         let mut applied = changes(&current, &next);
         applied.extend(certificates.applied);
         // One line each, the remedy after a semicolon, as in errors.
-        let warnings_of_all = warnings.iter().map(|warning| {
-            let finding = warning.finding();
-            format!("{}; {}", finding.what(), finding.help)
-        });
+        let warnings_of_all = warnings
+            .iter()
+            .map(|warning| format!("{}; {}", warning.what(), warning.help));
         let reloaded = Reloaded {
             applied,
-            restart: restart_keys(&self.started, &next),
+            restart: self.started.restart_values.changed(&next.restart_values),
             warnings: warnings_of_all.chain(certificates.wrong).collect(),
         };
         Box::pin(self.put_in_force(&next, &caller, &reloaded)).await?;
         (self.source.level)(next.log.level);
         *current = next;
-        for warning in &warnings {
-            warn_of(warning.finding());
-        }
+        warnings.iter().for_each(warn_of);
         let Reloaded {
             applied, restart, ..
         } = &reloaded;
@@ -143,18 +138,25 @@ impl Reload for Arc<Reloader> {
     }
 }
 
+/// Logs a finding of the configuration.
+macro_rules! log_finding {
+    ($level:ident, $finding:expr) => {
+        let Finding {
+            file,
+            line,
+            column,
+            key,
+            message,
+            help,
+        } = $finding;
+        tracing::$level!(file, line, column, key, help, "{message}");
+    };
+}
+
 /// Logs every error, and makes the caller's answer of them.
 fn invalid(errors: &Errors) -> Problem {
-    for Finding {
-        file,
-        line,
-        column,
-        key,
-        message,
-        help,
-    } in errors.findings()
-    {
-        tracing::error!(file, line, column, key, help, "{message}");
+    for mistake in errors.findings() {
+        log_finding!(error, mistake);
     }
     let mistakes = errors.findings().iter().map(|finding| Mistake {
         what: finding.what(),
@@ -170,15 +172,7 @@ fn invalid(errors: &Errors) -> Problem {
 
 /// Logs a warning about the configuration.
 pub fn warn_of(finding: &Finding) {
-    let Finding {
-        file,
-        line,
-        column,
-        key,
-        message,
-        help,
-    } = finding;
-    tracing::warn!(file, line, column, key, help, "{message}");
+    log_finding!(warn, finding);
 }
 
 /// Orders keyrings as they were, new ones last: sessions and lanes refer to them by index.
@@ -216,9 +210,10 @@ fn changes(current: &GatewayConfig, next: &GatewayConfig) -> Vec<String> {
     changes
 }
 
-/// Whether a key can change without a restart.
-fn is_reloadable(key: &str) -> bool {
-    key.starts_with("keyring.") || matches!(key, "inbox-prefixes" | "jetstream.api-prefixes")
+/// Whether a reload takes a setting that has changed.
+fn is_reloadable(setting: &str) -> bool {
+    let key = schema::key_of_setting(setting);
+    key.is_some_and(|key| key.takes_effect == TakesEffect::AtReload)
 }
 
 /// Rotation's configuration after a reload: keys that take a restart stay as at the start.
@@ -231,56 +226,6 @@ pub(super) fn reloaded_config(
         settings: settings(started).with(&config.settings, is_reloadable),
         ..config
     }
-}
-
-/// The keys that differ from the start and take a restart.
-fn restart_keys(started: &GatewayConfig, next: &GatewayConfig) -> Vec<String> {
-    let (was, is) = (&started.dataplane, &next.dataplane);
-    let keys = [
-        ("listen", was.listen != is.listen),
-        ("servers", was.servers != is.servers),
-        ("servers-verify", was.verified != is.verified),
-        ("relay-only", was.relay_only != is.relay_only),
-        ("advertise", was.advertise != is.advertise),
-        (
-            "limits.max-control-line",
-            was.max_control_line != is.max_control_line,
-        ),
-        ("limits.max-message", was.max_message != is.max_message),
-        ("limits.pending", was.pending != is.pending),
-        (
-            "limits.connections",
-            was.connection_limits != is.connection_limits,
-        ),
-        ("limits.auth-timeout", was.auth_timeout != is.auth_timeout),
-        ("limits.miss-wait", was.miss_wait != is.miss_wait),
-        ("limits.dial-timeout", was.dial_timeout != is.dial_timeout),
-        (
-            "limits.handshake-timeout",
-            was.handshake_timeout != is.handshake_timeout,
-        ),
-        ("tls", was.tls != is.tls),
-        ("server-tls", was.server_tls != is.server_tls),
-        ("limits.workers", was.workers != is.workers),
-        ("shutdown", was.shutdown != is.shutdown),
-        (
-            "proxy.nkey-seed-file",
-            started.proxy_seed != next.proxy_seed,
-        ),
-        ("proxy.send", was.proxy.send != is.proxy.send),
-        (
-            "proxy.accept-from",
-            was.proxy.accept_from != is.proxy.accept_from,
-        ),
-        ("state", started.state != next.state),
-        ("lock-memory", started.lock_memory != next.lock_memory),
-        ("admin", started.admin != next.admin),
-        ("custody", started.custody != next.custody),
-        ("control", started.control != next.control),
-        ("log.format", started.log.format != next.log.format),
-    ];
-    let differ = keys.into_iter().filter(|(_key, differs)| *differs);
-    differ.map(|(key, _differs)| key.to_owned()).collect()
 }
 
 /// The description of a reload in the audit log.

@@ -60,4 +60,4 @@ pub use tampering::Tampering;
 pub use text::Text;
 pub use verify::{Verified, verify};
 pub use walk::Torn;
-pub use words::{Action, Channel, IntendedUse, OutcomeKind, Trigger, UnknownWord};
+pub use words::{Action, Channel, IntendedUse, OutcomeKind, Trigger};

@@ -308,7 +308,7 @@ fn write_version(version: &Version) -> VersionJson {
     VersionJson {
         number: version.number,
         label: version.label.to_string(),
-        state: version.state.name().to_owned(),
+        state: version.state.to_string(),
         suite: version.suite.name().to_owned(),
         kid: HEXLOWER.encode(&version.kid.0),
         commitment: HEXLOWER.encode(&version.commitment.0),

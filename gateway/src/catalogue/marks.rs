@@ -5,6 +5,7 @@
 //! sealing: who can create one there can also delete the record.
 
 use data_encoding::HEXLOWER;
+use strum::VariantArray;
 
 use super::store::sync;
 use super::{Catalogue, State, Version, View};
@@ -13,7 +14,7 @@ use crate::disk::{Action, Error};
 use crate::envelope::Kid;
 
 /// What a marker file says of a version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, VariantArray)]
 pub enum Mark {
     /// It never seals again.
     Revoked,
@@ -24,8 +25,6 @@ pub enum Mark {
 }
 
 impl Mark {
-    const ALL: [Self; 3] = [Self::Revoked, Self::Suspended, Self::Withdrawn];
-
     /// The word in the file's name.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -64,9 +63,9 @@ impl Mark {
 
     fn read(name: &str) -> Option<(Self, Kid)> {
         let (word, kid) = name.split_once('-')?;
-        let mark = Self::ALL.into_iter().find(|mark| mark.word() == word)?;
+        let mark = Self::VARIANTS.iter().find(|mark| mark.word() == word)?;
         let kid = HEXLOWER.decode(kid.as_bytes()).ok()?;
-        Some((mark, Kid(kid.try_into().ok()?)))
+        Some((*mark, Kid(kid.try_into().ok()?)))
     }
 }
 

@@ -1,10 +1,23 @@
 //! The states of a key version, and which may follow which (NIST SP 800-57 part 1, section 7).
 
-use std::fmt;
-use std::str::FromStr;
+use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 
-/// The state of a key version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The state of a key version, in the order of the lifecycle. Its word is that in records, status and metrics.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = UnknownState, parse_err_fn = unknown)]
 pub enum State {
     /// Wrapped and durable, not in use yet.
     PreActive,
@@ -38,33 +51,6 @@ pub enum Opens {
 }
 
 impl State {
-    /// Every state, in the order of the lifecycle.
-    pub const ALL: [Self; 8] = [
-        Self::PreActive,
-        Self::Ready,
-        Self::Active,
-        Self::DecryptOnly,
-        Self::Archived,
-        Self::Suspended,
-        Self::Compromised,
-        Self::Destroyed,
-    ];
-
-    /// The word in records, status and metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::PreActive => "pre-active",
-            Self::Ready => "ready",
-            Self::Active => "active",
-            Self::DecryptOnly => "decrypt-only",
-            Self::Archived => "archived",
-            Self::Suspended => "suspended",
-            Self::Compromised => "compromised",
-            Self::Destroyed => "destroyed",
-        }
-    }
-
     /// The corresponding state of NIST SP 800-57 part 1, section 7.
     #[must_use]
     pub const fn nist(self) -> &'static str {
@@ -140,35 +126,20 @@ impl State {
     }
 }
 
-impl FromStr for State {
-    type Err = UnknownState;
-
-    fn from_str(text: &str) -> Result<Self, UnknownState> {
-        Self::ALL
-            .into_iter()
-            .find(|state| state.name() == text)
-            .ok_or(UnknownState)
-    }
-}
-
-/// A text that is no state's name.
+/// A text that is no state's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "not a state; known are pre-active, ready, active, decrypt-only, archived, suspended, compromised, destroyed"
-)]
+#[error("not a state; known are {}", State::VARIANTS.iter().map(<&str>::from).collect::<Vec<_>>().join(", "))]
 pub struct UnknownState;
 
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
+const fn unknown(_text: &str) -> UnknownState {
+    UnknownState
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Row: from; column: to; both in the order of [`State::ALL`].
+    /// Row: from; column: to; both in the order of [`State`].
     const LEGAL: [&str; 8] = [
         "xx...xxx", // pre-active
         ".xx..xxx", // ready
@@ -182,17 +153,17 @@ mod tests {
 
     #[test]
     fn every_pair_of_states_is_legal_or_not_as_the_table_says() {
-        for (from, row) in State::ALL.into_iter().zip(LEGAL) {
-            for (to, cell) in State::ALL.into_iter().zip(row.chars()) {
-                assert_eq!(from.may_become(to), cell == 'x', "{from} to {to}");
+        for (from, row) in State::VARIANTS.iter().zip(LEGAL) {
+            for (to, cell) in State::VARIANTS.iter().zip(row.chars()) {
+                assert_eq!(from.may_become(*to), cell == 'x', "{from} to {to}");
             }
         }
     }
 
     #[test]
     fn only_active_seals_and_what_seals_opens() {
-        for state in State::ALL {
-            assert_eq!(state.seals(), state == State::Active);
+        for state in State::VARIANTS {
+            assert_eq!(state.seals(), *state == State::Active);
             if state.seals() {
                 assert_eq!(state.opens(), Opens::Yes);
             }
@@ -200,10 +171,12 @@ mod tests {
     }
 
     #[test]
-    fn name_is_read_back() {
-        for state in State::ALL {
-            assert_eq!(state.name().parse(), Ok(state));
+    fn word_is_read_back() {
+        for state in State::VARIANTS {
+            assert_eq!(state.to_string().parse(), Ok(*state));
         }
         assert_eq!("Active".parse::<State>(), Err(UnknownState));
+        let known = "not a state; known are pre-active, ready, active, decrypt-only, archived, suspended, compromised, destroyed";
+        assert_eq!(UnknownState.to_string(), known);
     }
 }

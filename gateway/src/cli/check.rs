@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::app;
 use crate::clock::Clock;
-use crate::config::{self, Environment, Finding, GatewayConfig, Warning};
+use crate::config::{self, Environment, Finding, GatewayConfig};
 
 use super::args::Check;
 use super::exit::Exit;
@@ -27,8 +27,7 @@ pub(super) fn run(args: &Check, out: &mut Output) -> Result<(), Failure> {
     let (errors, warnings) = match &checked {
         Ok((checked, warnings)) => {
             let (errors, doubts) = files(args, checked);
-            let warnings = warnings.iter().map(Warning::finding).cloned();
-            (errors, warnings.chain(doubts).collect())
+            (errors, [warnings.clone(), doubts].concat())
         }
         Err(errors) => (errors.findings().to_vec(), Vec::new()),
     };

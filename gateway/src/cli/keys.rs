@@ -108,7 +108,7 @@ fn row((keyring, version): (&KeyringName, &Version), marks: &[(Mark, Kid)]) -> R
         label: version.label.to_string(),
         kid: version.kid.to_string(),
         suite: version.suite.name(),
-        state: version.state.name(),
+        state: version.state.into(),
         nist: version.state.nist(),
         mark: Mark::unrecorded(marks, version).map(|mark| mark.word()),
         created: version.created.to_string(),

@@ -9,7 +9,7 @@ use crate::audit::{
 };
 use crate::catalogue::{Catalogue, View, audit_heads, compare_records};
 use crate::clock::Clock;
-use crate::config::{self, Custody, Environment, Finding, GatewayConfig, Warning};
+use crate::config::{self, Custody, Environment, Finding, GatewayConfig};
 use crate::custody::{Custodian, Passphrase, PassphraseSource, local};
 use crate::disk::{self, Lock, Real, StateDir};
 use crate::printable::Count;
@@ -23,19 +23,17 @@ use super::output::{Line, eprint_line};
 /// The configuration. Mistakes and warnings go to stderr.
 pub(super) fn configuration(options: &StateOptions) -> Result<GatewayConfig, Failure> {
     let (checked, warnings) = read(options)?;
-    warnings.iter().map(Warning::finding).for_each(warn);
+    warnings.iter().for_each(warn);
     Ok(checked)
 }
 
 /// The same; the caller reports the warnings.
-pub(super) fn read(options: &StateOptions) -> Result<(GatewayConfig, Vec<Warning>), Failure> {
+pub(super) fn read(options: &StateOptions) -> Result<(GatewayConfig, Vec<Finding>), Failure> {
     check(options).map_err(|errors| invalid(&errors))
 }
 
 /// The same; the caller reports warnings and mistakes.
-pub(super) fn check(
-    options: &StateOptions,
-) -> Result<(GatewayConfig, Vec<Warning>), config::Errors> {
+pub(super) fn check(options: &StateOptions) -> config::Checked {
     let environment = environment(options);
     let (mut checked, warnings) = match &options.config {
         Some(path) => config::check(path, &environment),
@@ -55,7 +53,7 @@ pub(super) fn locate_gateway(options: &StateOptions) -> Option<config::GatewayLo
 pub(super) fn state(options: &StateOptions) -> Result<PathBuf, Failure> {
     match check(options) {
         Ok((checked, warnings)) => {
-            warnings.iter().map(Warning::finding).for_each(warn);
+            warnings.iter().for_each(warn);
             Ok(checked.state)
         }
         Err(errors) => {

@@ -22,7 +22,7 @@ pub(super) fn run(args: &Run) -> Result<(), Failure> {
     // Before the runtime starts threads that could read the environment.
     let inherited = manager::inherited();
     for warning in &warnings {
-        app::warn_of(warning.finding());
+        app::warn_of(warning);
     }
     let options = args.options.clone();
     let source = ConfigSource {

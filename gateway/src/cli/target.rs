@@ -40,7 +40,7 @@ impl Target {
     pub(super) fn of(options: &StateOptions) -> Result<Self, Failure> {
         match load::check(options) {
             Ok((checked, warnings)) => {
-                warnings.iter().map(Warning::finding).for_each(load::warn);
+                warnings.iter().for_each(load::warn);
                 let names = checked.keyrings.iter().map(|keyring| &keyring.name);
                 Ok(Self {
                     state: checked.state.clone(),

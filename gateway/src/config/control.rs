@@ -1,9 +1,9 @@
 //! `[control]`: servers and login of the gateway's own connection.
 
 use crate::config::finding::ValueError;
-use crate::config::section::{Section, without_positions};
+use crate::config::network;
+use crate::config::section::{Section, read_all};
 use crate::config::value::{self, Value};
-use crate::config::{keyring, network};
 use crate::dataplane::{self, ServerAddr};
 use crate::retention::{Config, Login};
 use crate::tls::ServerTls;
@@ -12,62 +12,45 @@ use crate::tls::ServerTls;
 const LOGINS: [&str; 4] = ["user", "token-file", "credentials", "nkey-seed-file"];
 
 /// Reads `[control]`; `Some(None)` without the section, `None` on an error.
-#[expect(clippy::option_option, reason = "absent and mistaken are two things")]
 pub(super) fn convert(
     root: &Section<'_>,
     network: Option<&dataplane::Config>,
 ) -> Option<Option<Config>> {
     let section = root.section("control");
-    let own = section
-        .has("servers")
-        .then(|| section.non_empty_list("servers", server));
-    let login = login(&section);
-    let domains = section.list("domains", domain);
-    let deadline = section.one("deadline", value::duration);
-    // Its errors are recorded by `keyring::convert` too, in the same words and position; duplicates are removed.
-    let prefixes = root
-        .section("jetstream")
-        .list("api-prefixes", keyring::prefix);
-    let servers = match own {
-        Some((_, false)) => None,
-        Some((servers, true)) => Some(checked(&section, without_positions(servers), network)),
-        None => network.map(|network| network.servers.clone()),
-    };
-    let servers = servers?;
+    let servers = servers(&section, network);
     let tls = network.and_then(|network| network.server_tls.clone());
-    let own = servers
-        .iter()
-        .any(|server| server.tls)
-        .then(ServerTls::default);
-    let config = Config {
-        servers: servers.iter().map(ToString::to_string).collect(),
-        tls: tls.or(own),
-        login: login?,
-        domains: without_positions(domains?),
-        api_prefixes: without_positions(prefixes?),
-        deadline: deadline?,
-    };
-    Some(root.has("control").then_some(config))
+    let named_tls = servers.iter().flatten().any(|server| server.tls);
+    let urls = |servers: Vec<ServerAddr>| servers.iter().map(ToString::to_string).collect();
+    let config = read_all!(Config {
+        servers: servers.map(urls),
+        tls: Some(tls.or_else(|| named_tls.then(ServerTls::default))),
+        login: login(&section),
+        domains: section.list("domains", domain),
+        deadline: section.one("deadline", value::duration),
+    });
+    config.map(|config| root.has("control").then_some(config))
 }
 
-/// Checks the section's own servers. None may be the gateway, which opens messages and so does not show what is stored.
-fn checked(
-    section: &Section<'_>,
-    servers: Vec<ServerAddr>,
-    network: Option<&dataplane::Config>,
-) -> Vec<ServerAddr> {
+/// The section's own servers, or those of the message path. None may be the gateway, which opens messages and so does not show
+/// what is stored.
+fn servers(section: &Section<'_>, network: Option<&dataplane::Config>) -> Option<Vec<ServerAddr>> {
+    if !section.has("servers") {
+        return network.map(|network| network.servers.clone());
+    }
+    let (servers, complete) = section.non_empty_list("servers", server);
+    let servers = complete.then(|| network::without_positions(servers))?;
     let is_own = |server| network.is_some_and(|network| network::is_own(network, server));
     if servers.iter().any(is_own) {
-        let message =
-            "the gateway would ask itself: a server has an address of `listen`".to_owned();
-        let help = "name the NATS servers, never a gateway".to_owned();
-        section.error("servers", message, help);
+        section.error(
+            "servers",
+            "the gateway would ask itself: a server has an address of `listen`",
+            "name the NATS servers, never a gateway",
+        );
     }
     network::warn_of_servers(section, &servers);
-    servers
+    Some(servers)
 }
 
-#[expect(clippy::option_option, reason = "absent and mistaken are two things")]
 fn login(section: &Section<'_>) -> Option<Option<Login>> {
     let user = section.optional("user", name);
     let file = |name| section.optional(name, value::path);
@@ -94,12 +77,12 @@ fn agree(section: &Section<'_>) -> bool {
     let (first, second) = (given.next(), given.next());
     if let (Some(first), Some(second)) = (first, second) {
         let message = format!("the gateway is named twice: by `{first}` and by `{second}`");
-        section.error(second, message, "keep one of the two".to_owned());
+        section.error(second, message, "keep one of the two");
         return false;
     }
     let half = |given: &str, missing: &str, help: &str| {
         let message = format!("`{given}` is given, but no `{missing}`");
-        section.error(given, message, help.to_owned());
+        section.error(given, message, help);
         false
     };
     match (section.has("user"), section.has("password-file")) {

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::restart_values::RestartValues;
 use crate::fault::{Fault, Faulty, Retry, Who};
 
 /// An error or warning about a configuration.
@@ -31,11 +32,6 @@ pub struct Finding {
 #[serde(transparent)]
 pub struct Errors(Vec<Finding>);
 
-/// A warning: the configuration can be used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Warning(Finding);
-
 /// An invalid value, before its position is known.
 #[derive(Debug)]
 pub(super) struct ValueError {
@@ -56,6 +52,8 @@ pub(super) struct Findings<'t> {
     pub(super) base: &'t Path,
     errors: RefCell<Vec<Finding>>,
     warnings: RefCell<Vec<Finding>>,
+    /// What was read so far.
+    pub(super) restart_values: RefCell<RestartValues>,
 }
 
 impl ValueError {
@@ -77,13 +75,14 @@ impl ValueError {
 }
 
 impl<'t> Findings<'t> {
-    pub(super) const fn new(file: &'t str, text: &'t str, base: &'t Path) -> Self {
+    pub(super) fn new(file: &'t str, text: &'t str, base: &'t Path) -> Self {
         Self {
             file,
             text,
             base,
-            errors: RefCell::new(Vec::new()),
-            warnings: RefCell::new(Vec::new()),
+            errors: RefCell::default(),
+            warnings: RefCell::default(),
+            restart_values: RefCell::default(),
         }
     }
 
@@ -118,7 +117,7 @@ impl<'t> Findings<'t> {
     }
 
     /// The result. A line with a syntax error is reported for that alone.
-    pub(super) fn conclude<T>(self, checked: Option<T>) -> Result<(T, Vec<Warning>), Errors> {
+    pub(super) fn conclude<T>(self, checked: Option<T>) -> Result<(T, Vec<Finding>), Errors> {
         let mut errors = self.errors.into_inner();
         let broken: Vec<_> = errors
             .iter()
@@ -131,11 +130,10 @@ impl<'t> Findings<'t> {
             Some(checked) if errors.is_empty() => {
                 let mut warnings = self.warnings.into_inner();
                 in_order(&mut warnings);
-                Ok((checked, warnings.into_iter().map(Warning).collect()))
+                Ok((checked, warnings))
             }
-            Some(_) => Err(Errors(errors)),
             None if errors.is_empty() => Err(Errors::defect(self.file)),
-            None => Err(Errors(errors)),
+            Some(_) | None => Err(Errors(errors)),
         }
     }
 
@@ -196,14 +194,6 @@ impl Errors {
     }
 }
 
-impl Warning {
-    /// The warning's text and position.
-    #[must_use]
-    pub const fn finding(&self) -> &Finding {
-        &self.0
-    }
-}
-
 impl Finding {
     /// Position and message, without the remedy.
     #[must_use]
@@ -234,12 +224,6 @@ impl fmt::Display for Errors {
             write!(f, "{separator}{finding}")?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use strum::{EnumString, VariantNames};
-
+use super::restart_values::RestartValues;
+use super::words::LogFormat;
 pub use crate::admin::AdminConfig as Admin;
 use crate::custody::PassphraseSource;
 use crate::dataplane;
@@ -34,6 +34,8 @@ pub struct GatewayConfig {
     pub policy: Policy,
     /// The keys of each keyring, in the order of [`Policy::keyrings`].
     pub keyrings: Vec<Keyring>,
+    /// What a reload compares.
+    pub restart_values: RestartValues,
 }
 
 /// Log format and level.
@@ -43,16 +45,6 @@ pub struct Log {
     pub format: LogFormat,
     /// The least important level that is logged.
     pub level: tracing::Level,
-}
-
-/// How a log line is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, VariantNames)]
-#[strum(serialize_all = "lowercase")]
-pub enum LogFormat {
-    /// One readable line.
-    Text,
-    /// One JSON object.
-    Json,
 }
 
 /// Who guards the key-encryption key.

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::Environment;
 use super::finding::line_at;
-use super::schema::Kind;
+use super::schema::{self, Key};
 use super::value::{self, Value};
 
 /// How to reach a gateway.
@@ -81,18 +81,15 @@ fn find_keys(text: &str, base: &Path) -> (Lookup, Lookup) {
             .map_or(0, |newline| newline.saturating_add(1))
     });
     let (root, _mistakes) = DeTable::parse_recoverable(text.get(..end).unwrap_or_default());
-    let root = root.get_ref();
-    let admin = root
-        .get("admin")
-        .and_then(|admin| admin.get_ref().as_table());
-    let lookup = |key, found: Option<&Spanned<DeValue<'_>>>| {
-        let lines = text.lines().filter(|line| gives(line, key)).count();
-        match (found, lines) {
+    let lookup = |key: &Key| {
+        let name = schema::last(key.path);
+        let lines = text.lines().filter(|line| gives(line, name)).count();
+        match (value_of(root.get_ref(), key.path), lines) {
             (None, 0) => Lookup::Absent,
             (Some(found), 1) if is_whole(text, found.span().start, &wrong) => {
                 let written = Value {
                     toml: found.get_ref(),
-                    kind: Kind::Text("path"),
+                    kind: key.kind,
                     base,
                 };
                 value::path(written).map_or(Lookup::Ambiguous, Lookup::Path)
@@ -100,8 +97,17 @@ fn find_keys(text: &str, base: &Path) -> (Lookup, Lookup) {
             (Some(_) | None, _) => Lookup::Ambiguous,
         }
     };
-    let socket = admin.and_then(|admin| admin.get("socket"));
-    (lookup("state", root.get("state")), lookup("socket", socket))
+    let lookup = |path| schema::key(path).map_or(Lookup::Ambiguous, lookup);
+    (lookup("state"), lookup("admin.socket"))
+}
+
+/// The value of the key at `path`, at the top of the file or in a section.
+fn value_of<'t>(root: &'t DeTable<'t>, path: &str) -> Option<&'t Spanned<DeValue<'t>>> {
+    let table = match schema::section(path) {
+        "" => root,
+        section => root.get(section)?.get_ref().as_table()?,
+    };
+    table.get(schema::last(path))
 }
 
 /// Whether the line assigns the key, in any table.

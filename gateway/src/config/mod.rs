@@ -4,6 +4,11 @@
 //! from it. A file is read in three steps: TOML with the position of every value ([`toml`]), one conversion for each section, and
 //! the checks between sections. A failed step does not stop the others, so that no error hides another.
 
+#![expect(
+    clippy::option_option,
+    reason = "`Some(None)`: a key is absent; `None`: it is mistaken"
+)]
+
 #[cfg(any(test, feature = "twin", fuzzing))]
 pub mod check;
 mod control;
@@ -15,6 +20,7 @@ mod locate;
 mod network;
 mod operation;
 mod proxy;
+mod restart_values;
 pub mod schema;
 mod section;
 mod settings;
@@ -27,25 +33,27 @@ mod words;
 use std::path::Path;
 
 pub use environment::Environment;
-pub use finding::{Errors, Finding, Warning};
+pub use finding::{Errors, Finding};
 pub use gateway_config::{
-    Admin, Custody, DestroyApproval, GatewayConfig, Keyring, Limit, Log, LogFormat, OpenPolicy,
-    Retain, Rotate, Terms,
+    Admin, Custody, DestroyApproval, GatewayConfig, Keyring, Limit, Log, OpenPolicy, Retain,
+    Rotate, Terms,
 };
 pub use locate::{GatewayLocation, locate_gateway};
+pub use restart_values::RestartValues;
 pub use settings::settings;
+pub use words::LogFormat;
 
 use finding::Findings;
-use section::Section;
+use section::{Section, read_all};
+
+/// A configuration that can be used, with warnings about it, or everything that is wrong with it.
+pub type Checked = Result<(GatewayConfig, Vec<Finding>), Errors>;
 
 /// Reads and checks the file at `path`. Relative paths in it start at its own directory.
 ///
 /// # Errors
 /// Everything that is wrong with it, in the order of the file.
-pub fn check(
-    path: &Path,
-    environment: &Environment,
-) -> Result<(GatewayConfig, Vec<Warning>), Errors> {
+pub fn check(path: &Path, environment: &Environment) -> Checked {
     let name = path.display().to_string();
     match std::fs::read(path) {
         Ok(bytes) => {
@@ -60,16 +68,11 @@ pub fn check(
 ///
 /// # Errors
 /// When the environment names no state directory.
-pub fn defaults(environment: &Environment) -> Result<(GatewayConfig, Vec<Warning>), Errors> {
+pub fn defaults(environment: &Environment) -> Checked {
     check_text("(defaults)", "", Path::new(""), environment)
 }
 
-fn check_bytes(
-    name: &str,
-    bytes: &[u8],
-    base: &Path,
-    environment: &Environment,
-) -> Result<(GatewayConfig, Vec<Warning>), Errors> {
+fn check_bytes(name: &str, bytes: &[u8], base: &Path, environment: &Environment) -> Checked {
     match std::str::from_utf8(bytes) {
         Ok(text) => check_text(name, text, base, environment),
         Err(error) => Err(Errors::not_utf8(name, bytes, error)),
@@ -80,12 +83,7 @@ fn check_bytes(
 ///
 /// # Errors
 /// Everything that is wrong with it, in the order of the text.
-pub fn check_text(
-    name: &str,
-    text: &str,
-    base: &Path,
-    environment: &Environment,
-) -> Result<(GatewayConfig, Vec<Warning>), Errors> {
+pub fn check_text(name: &str, text: &str, base: &Path, environment: &Environment) -> Checked {
     let findings = Findings::new(name, text, base);
     let (root, mistakes) = toml::de::DeTable::parse_recoverable(text);
     let structure_lost = findings.syntax(&mistakes);
@@ -102,10 +100,7 @@ fn convert(root: &Section<'_>, environment: &Environment) -> Option<GatewayConfi
     let administration = root.section("admin");
     let network = network::convert(root);
     let state = operation::state(root, environment);
-    let lock_memory = root.optional("lock-memory", value::boolean);
     let admin = operation::admin(&administration, state.as_deref());
-    let log = operation::log(&root.section("log"));
-    let custody = operation::custody(&root.section("custody"), environment);
     let control_line = network
         .as_ref()
         .map_or(usize::MAX, |network| network.max_control_line);
@@ -113,24 +108,23 @@ fn convert(root: &Section<'_>, environment: &Environment) -> Option<GatewayConfi
     if let (Some(network), Some(admin)) = (&network, &admin) {
         network::check_addresses(root, network, (&administration, admin.listen));
     }
-    let control = control::convert(root, network.as_ref());
-    let proxy_seed = proxy::seed(&root.section("proxy"));
-    let ((policy, keyrings), network) = (keyrings?, network?);
-    keyring::check_clients(root, &network.verified);
-    keyring::check_sizes(root, network.max_message, &keyrings);
-    if network.relay_only {
-        keyring::warn_of_relay(root);
+    if let (Some(network), Some((_policy, keyrings))) = (&network, &keyrings) {
+        keyring::check(root, network, keyrings);
     }
-    Some(GatewayConfig {
+    let (policy, keyrings) = keyrings.unzip();
+    read_all!(GatewayConfig {
+        state: state,
+        lock_memory: root.optional("lock-memory", value::boolean),
+        admin: admin,
+        log: operation::log(&root.section("log")),
+        custody: operation::custody(&root.section("custody"), environment),
+        control: control::convert(root, network.as_ref()),
+        proxy_seed: root
+            .section("proxy")
+            .optional("nkey-seed-file", value::path),
         dataplane: network,
-        state: state?,
-        lock_memory: lock_memory?,
-        admin: admin?,
-        log: log?,
-        custody: custody?,
-        control: control?,
-        proxy_seed: proxy_seed?,
-        policy,
-        keyrings,
+        policy: policy,
+        keyrings: keyrings,
+        restart_values: Some(root.restart_values()),
     })
 }

@@ -1,113 +1,69 @@
 //! Listeners, servers and the limits of the message path.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
-use bytesize::ByteSize;
-
-use crate::config::section::{Section, without_positions};
+use crate::config::section::{Section, read_all};
 use crate::config::{proxy, tls, value};
 use crate::dataplane::{Config, ConnectionLimits, ListenAddr, ServerAddr, Shutdown};
 use crate::tls::TlsPolicy;
-
-/// Section `[limits]`.
-struct Limits {
-    max_control_line: usize,
-    max_message: usize,
-    pending: usize,
-    connection_limits: ConnectionLimits,
-    auth_timeout: Duration,
-    miss_wait: Duration,
-    dial_timeout: Duration,
-    handshake_timeout: Duration,
-    workers: Option<usize>,
-}
 
 /// Reads the keys before the first section, and the sections of the message path.
 pub(super) fn convert(root: &Section<'_>) -> Option<Config> {
     let (listen, all_listen) = root.non_empty_list("listen", value::listener);
     let (servers, all_servers) = root.non_empty_list("servers", value::server);
-    let verified = root.list("servers-verify", value::word);
-    let relay_only = root.one("relay-only", value::boolean);
-    let advertise = root.list("advertise", value::host_and_port);
-    let limits = limits(&root.section("limits"));
-    let shutdown = shutdown(&root.section("shutdown"));
-    let clients = tls::listener(root);
-    let servers = without_positions(servers);
-    let to_server = tls::to_server(root, &servers);
-    let proxy = proxy::convert(&root.section("proxy"));
     check_distinct(root, &listen);
+    let servers = without_positions(servers);
+    let relay_only = root.one("relay-only", value::boolean);
     if relay_only == Some(true) {
         root.warn(
             "relay-only",
-            "no payload is sealed or opened".to_owned(),
+            "no payload is sealed or opened",
             "remove it, or set `relay-only = false`, to protect what the keyrings cover",
         );
     }
-    let limits = limits.filter(|_| all_listen && all_servers)?;
-    Some(Config {
-        listen: without_positions(listen),
-        servers,
-        verified: without_positions(verified?),
-        relay_only: relay_only?,
-        advertise: without_positions(advertise?),
-        max_control_line: limits.max_control_line,
-        max_message: limits.max_message,
-        pending: limits.pending,
-        connection_limits: limits.connection_limits,
-        auth_timeout: limits.auth_timeout,
-        miss_wait: limits.miss_wait,
-        dial_timeout: limits.dial_timeout,
-        handshake_timeout: limits.handshake_timeout,
-        tls: clients?,
-        server_tls: to_server?,
-        shutdown: shutdown?,
-        workers: limits.workers,
-        proxy: proxy?,
+    let limits = root.section("limits");
+    let max_message = limits.one("max-message", value::size);
+    let pending = limits.one("pending", value::size);
+    warn_of_pending(&limits, pending.zip(max_message));
+    read_all!(Config {
+        server_tls: tls::to_server(root, &servers),
+        listen: all_listen.then(|| without_positions(listen)),
+        servers: all_servers.then_some(servers),
+        verified: root.list("servers-verify", value::word),
+        relay_only: relay_only,
+        advertise: root.list("advertise", value::host_and_port),
+        max_control_line: limits.one("max-control-line", value::size),
+        max_message: max_message,
+        pending: pending,
+        connection_limits: connection_limits(&limits),
+        auth_timeout: limits.one("auth-timeout", value::duration),
+        miss_wait: limits.one("miss-wait", value::duration),
+        dial_timeout: limits.one("dial-timeout", value::duration),
+        handshake_timeout: limits.one("handshake-timeout", value::duration),
+        tls: tls::listener(root),
+        shutdown: shutdown(&root.section("shutdown")),
+        workers: limits.optional("workers", value::count),
+        proxy: proxy::convert(&root.section("proxy")),
     })
 }
 
-/// Reads `[shutdown]`.
+/// The values of a list.
+pub(super) fn without_positions<T>(placed: Vec<(T, usize)>) -> Vec<T> {
+    placed.into_iter().map(|(value, _place)| value).collect()
+}
+
 fn shutdown(section: &Section<'_>) -> Option<Shutdown> {
-    let span = |name| section.one(name, value::duration);
-    let (grace, spread, drain) = (span("grace"), span("spread"), span("drain"));
-    Some(Shutdown {
-        grace: grace?,
-        spread: spread?,
-        drain: drain?,
-    })
-}
-
-fn limits(section: &Section<'_>) -> Option<Limits> {
-    let max_control_line = section.one("max-control-line", value::size);
-    let max_message = section.one("max-message", value::size);
-    let pending = section.one("pending", value::size);
-    if let (Some(pending), Some(max_message)) = (pending, max_message) {
-        warn_of_pending(section, pending, max_message);
-    }
-    let connection_limits = connection_limits(section);
-    let auth_timeout = section.one("auth-timeout", value::duration);
-    let miss_wait = section.one("miss-wait", value::duration);
-    let dial_timeout = section.one("dial-timeout", value::duration);
-    let handshake_timeout = section.one("handshake-timeout", value::duration);
-    let workers = section.optional("workers", value::count);
-    Some(Limits {
-        max_control_line: usize::try_from(max_control_line?).ok()?,
-        max_message: usize::try_from(max_message?).ok()?,
-        pending: usize::try_from(pending?).ok()?,
-        connection_limits: connection_limits?,
-        auth_timeout: auth_timeout?,
-        miss_wait: miss_wait?,
-        dial_timeout: dial_timeout?,
-        handshake_timeout: handshake_timeout?,
-        workers: workers?,
+    read_all!(Shutdown {
+        grace: section.one("grace", value::duration),
+        spread: section.one("spread", value::duration),
+        drain: section.one("drain", value::duration),
     })
 }
 
 /// Warns where `limits.pending` is so small that a few large messages use it up: each counts twice.
-fn warn_of_pending(section: &Section<'_>, pending: u64, max_message: u64) {
-    if pending / 4 < max_message {
-        let (pending, max_message) = (ByteSize(pending), ByteSize(max_message));
+fn warn_of_pending(section: &Section<'_>, pair: Option<(usize, usize)>) {
+    if let Some((pending, max_message)) = pair.filter(|(pending, most)| pending / 4 < *most) {
+        let [pending, max_message] = [pending, max_message].map(value::shown_size);
         section.warn(
             "pending",
             format!(
@@ -120,13 +76,10 @@ fn warn_of_pending(section: &Section<'_>, pending: u64, max_message: u64) {
 
 /// How many clients may be connected, and how fast they may come.
 fn connection_limits(section: &Section<'_>) -> Option<ConnectionLimits> {
-    let connections = section.one("connections", value::count);
-    let per_address = section.optional("connections-per-address", value::count);
-    let per_second = section.optional("connections-per-second", value::count);
-    Some(ConnectionLimits {
-        connections: connections?,
-        per_address: per_address?,
-        per_second: per_second?,
+    read_all!(ConnectionLimits {
+        connections: section.one("connections", value::count),
+        per_address: section.optional("connections-per-address", value::count),
+        per_second: section.optional("connections-per-second", value::count),
     })
 }
 
@@ -137,14 +90,13 @@ pub(super) fn check_addresses(
     network: &Config,
     admin: (&Section<'_>, Option<SocketAddr>),
 ) {
-    warn_of_networks(root, network);
+    warn_of_listeners(root, network);
+    warn_of_servers(root, &network.servers);
     if network.servers.iter().any(|server| is_own(network, server)) {
-        let message =
-            "the gateway would connect to itself: a server has an address of `listen`".to_owned();
         root.error(
             "servers",
-            message,
-            "give the server and the gateway different ports".to_owned(),
+            "the gateway would connect to itself: a server has an address of `listen`",
+            "give the server and the gateway different ports",
         );
     }
     let (section, Some(address)) = admin else {
@@ -156,22 +108,15 @@ pub(super) fn check_addresses(
     };
     if network.listen.iter().any(overlaps) {
         let message = format!("{address} is an address of the gateway's `listen` too");
-        section.error("listen", message, "give it a port of its own".to_owned());
+        section.error("listen", message, "give it a port of its own");
     }
     if !address.ip().is_loopback() {
-        let message =
-            format!("{address} can be reached from other hosts, and has no access control");
         section.warn(
             "listen",
-            message,
+            format!("{address} can be reached from other hosts, and has no access control"),
             "listen on a loopback address, or keep that network to operators",
         );
     }
-}
-
-fn warn_of_networks(root: &Section<'_>, network: &Config) {
-    warn_of_listeners(root, network);
-    warn_of_servers(root, &network.servers);
 }
 
 /// Warns of listeners that other hosts' clients can use without TLS.
@@ -203,10 +148,8 @@ pub(super) fn warn_of_servers(section: &Section<'_>, servers: &[ServerAddr]) {
         .filter(|server| !server.tls && !is_local(server));
     let remote: Vec<_> = remote.map(|server| format!("`{}`", server.host)).collect();
     if !remote.is_empty() {
-        let (hosts, verb) = (
-            remote.join(", "),
-            if remote.len() == 1 { "is" } else { "are" },
-        );
+        let hosts = remote.join(", ");
+        let verb = if remote.len() == 1 { "is" } else { "are" };
         let message = format!(
             "{hosts} {verb} reached without TLS: subjects, headers and credentials can be read on the way"
         );
@@ -221,18 +164,10 @@ pub(super) fn warn_of_servers(section: &Section<'_>, servers: &[ServerAddr]) {
 /// Records duplicate addresses.
 fn check_distinct(root: &Section<'_>, listen: &[(ListenAddr, usize)]) {
     for (index, (address, at)) in listen.iter().enumerate() {
-        let earlier = listen
-            .iter()
-            .take(index)
-            .any(|(earlier, _)| earlier == address);
-        if earlier && !is_any_port(address) {
-            let help = "remove one of the two".to_owned();
-            root.error_at(
-                *at,
-                "listen",
-                format!("{address} is in the list twice"),
-                help,
-            );
+        let mut earlier = listen.iter().take(index);
+        if earlier.any(|(earlier, _)| earlier == address) && !is_any_port(address) {
+            let message = format!("{address} is in the list twice");
+            root.error_at(*at, "listen", message, "remove one of the two");
         }
     }
 }
@@ -262,12 +197,8 @@ fn same(server: &ServerAddr, listen: &ListenAddr) -> bool {
             is_local(server) && listen.covers((addr.ip(), server.port).into())
         }
         ListenAddr::Tcp(_) | ListenAddr::Name(..) | ListenAddr::Unix(_) => {
-            let host = if server.host == "localhost" {
-                "127.0.0.1"
-            } else {
-                &server.host
-            };
-            let ip = host.parse::<IpAddr>();
+            let host = Some(&*server.host).filter(|host| *host != "localhost");
+            let ip = host.unwrap_or("127.0.0.1").parse::<IpAddr>();
             ip.is_ok_and(|ip| listen.covers((ip, server.port).into()))
         }
     }

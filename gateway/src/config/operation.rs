@@ -7,22 +7,20 @@ use crate::admin::Token;
 use crate::config::environment::Environment;
 use crate::config::finding::ValueError;
 use crate::config::gateway_config::{Admin, Custody, Log};
-use crate::config::section::Section;
+use crate::config::section::{Section, read_all};
 use crate::config::value::{self, MAX_SOCKET_PATH, Value};
 use crate::custody::PassphraseSource;
 
 /// Reads `state`.
 pub(super) fn state(root: &Section<'_>, environment: &Environment) -> Option<PathBuf> {
     let written = root.optional("state", value::path)?;
-    let state = written.or_else(|| environment.state.clone());
-    if state.is_none() {
-        root.error(
+    written.or_else(|| environment.state.clone()).or_else(|| {
+        root.refuse(
             "state",
-            "no state directory: neither `state` nor $KEYWAY_STATE_DIR, $XDG_STATE_HOME or $HOME is set".to_owned(),
-            "for example: state = \"/var/lib/keyway\"".to_owned(),
-        );
-    }
-    state
+            "no state directory: neither `state` nor $KEYWAY_STATE_DIR, $XDG_STATE_HOME or $HOME is set",
+            "for example: state = \"/var/lib/keyway\"",
+        )
+    })
 }
 
 /// Reads `[admin]`.
@@ -42,7 +40,7 @@ pub(super) fn admin(section: &Section<'_>, state: Option<&Path>) -> Option<Admin
         section.error(
             "socket",
             message,
-            "for example: socket = \"/run/keyway/admin.sock\"".to_owned(),
+            "for example: socket = \"/run/keyway/admin.sock\"",
         );
     }
     let (listen, tokens) = (listen?, tokens?);
@@ -68,7 +66,7 @@ fn tokens(section: &Section<'_>) -> Option<Vec<Token>> {
         if tokens.iter().any(|earlier| earlier.name == name) {
             let message = format!("the name `{name}` stands twice");
             let help = "give each token a name of its own: the audit log tells them apart by it";
-            token.error("name", message, help.to_owned());
+            token.error("name", message, help);
             continue;
         }
         tokens.push(Token { name, file });
@@ -82,19 +80,16 @@ fn check_tokens(section: &Section<'_>, listen: Option<SocketAddr>, tokens: &[Tok
         return;
     }
     match listen {
-        None => {
-            let message = "tokens open TCP, and `listen` is \"off\"".to_owned();
-            let help = "remove the tokens, or give `listen` an address".to_owned();
-            section.error("tokens", message, help);
-        }
-        Some(addr) if !addr.ip().is_loopback() => {
-            let message = format!("tokens can be read on the way to {addr}: there is no TLS");
-            section.warn(
-                "tokens",
-                message,
-                "listen on a loopback address, behind a proxy with TLS",
-            );
-        }
+        None => section.error(
+            "tokens",
+            "tokens open TCP, and `listen` is \"off\"",
+            "remove the tokens, or give `listen` an address",
+        ),
+        Some(addr) if !addr.ip().is_loopback() => section.warn(
+            "tokens",
+            format!("tokens can be read on the way to {addr}: there is no TLS"),
+            "listen on a loopback address, behind a proxy with TLS",
+        ),
         Some(_loopback) => {}
     }
 }
@@ -113,17 +108,15 @@ fn token_name(value: Value<'_>) -> Result<String, ValueError> {
 
 /// Reads `[log]`.
 pub(super) fn log(section: &Section<'_>) -> Option<Log> {
-    let format = section.one("format", value::word);
-    let level = section.one("level", value::word);
-    Some(Log {
-        format: format?,
-        level: level?,
+    read_all!(Log {
+        format: section.one("format", value::word),
+        level: section.one("level", value::word),
     })
 }
 
 /// Reads `[custody]`.
 pub(super) fn custody(section: &Section<'_>, environment: &Environment) -> Option<Custody> {
-    let by_passphrase = section.one("kind", value::is("passphrase"));
+    let by_passphrase = section.is("kind", "passphrase");
     let file = section.optional("passphrase-file", value::path);
     let fd = section.optional("passphrase-fd", descriptor);
     match (by_passphrase?, file?, fd?) {
@@ -133,49 +126,31 @@ pub(super) fn custody(section: &Section<'_>, environment: &Environment) -> Optio
         (false, None, None) => Some(Custody::File),
         (true, Some(file), None) => Some(Custody::Passphrase(PassphraseSource::File(file))),
         (true, None, Some(fd)) => Some(Custody::Passphrase(PassphraseSource::Descriptor(fd))),
-        (false, file, _) => {
-            let name = if file.is_some() {
-                "passphrase-file"
-            } else {
-                "passphrase-fd"
-            };
-            let message = "a passphrase is given, but the key is kept in a file".to_owned();
-            section.error(
-                name,
-                message,
-                "write `kind = \"passphrase\"`, or remove this line".to_owned(),
-            );
-            None
-        }
-        (true, None, None) => {
-            let message = "nothing says where the passphrase is read from".to_owned();
-            section.error(
-                "kind",
-                message,
-                "add `passphrase-file` or `passphrase-fd`, or give one on each command line"
-                    .to_owned(),
-            );
-            None
-        }
-        (true, Some(_), Some(_)) => {
-            let message = "the passphrase is given twice".to_owned();
-            section.error(
-                "passphrase-fd",
-                message,
-                "keep `passphrase-file` or `passphrase-fd`".to_owned(),
-            );
-            None
-        }
+        (false, file, _) => section.refuse(
+            file.map_or("passphrase-fd", |_file| "passphrase-file"),
+            "a passphrase is given, but the key is kept in a file",
+            "write `kind = \"passphrase\"`, or remove this line",
+        ),
+        (true, None, None) => section.refuse(
+            "kind",
+            "nothing says where the passphrase is read from",
+            "add `passphrase-file` or `passphrase-fd`, or give one on each command line",
+        ),
+        (true, Some(_), Some(_)) => section.refuse(
+            "passphrase-fd",
+            "the passphrase is given twice",
+            "keep `passphrase-file` or `passphrase-fd`",
+        ),
     }
 }
 
 /// A file descriptor that can be read from: not the standard output or error.
 fn descriptor(value: Value<'_>) -> Result<u32, ValueError> {
-    let number: u64 = value::integer(value, 0, 65_535)?;
-    match u32::try_from(number) {
-        Ok(fd) if !matches!(fd, 1 | 2) => Ok(fd),
-        _ => Err(ValueError::new(format!(
+    let number = value::integer(value, 0, 65_535)?;
+    if matches!(number, 1 | 2) {
+        return Err(ValueError::new(format!(
             "{number} is where the gateway writes: the passphrase cannot be read from it"
-        ))),
+        )));
     }
+    Ok(number)
 }

@@ -1,14 +1,12 @@
 //! `[proxy]`: PROXY protocol headers to the server and from load balancers, and the nkey of a trusted proxy.
 
-use std::path::PathBuf;
-
 use crate::config::finding::ValueError;
-use crate::config::section::{Section, without_positions};
+use crate::config::section::{Section, read_all};
 use crate::config::value::{self, Value};
 use crate::dataplane::ProxySettings;
 use crate::proxy::{InvalidNetwork, Network, Version};
 
-/// Reads `[proxy]` except `nkey-seed-file`.
+/// Reads `[proxy]` except `nkey-seed-file`, which is read at the start.
 pub(super) fn convert(section: &Section<'_>) -> Option<ProxySettings> {
     let send = section.one("send", |v| {
         let word: String = value::word(v)?;
@@ -18,18 +16,11 @@ pub(super) fn convert(section: &Section<'_>) -> Option<ProxySettings> {
             _off => None,
         })
     });
-    let accept_from = section.list("accept-from", network);
-    Some(ProxySettings {
-        key: None,
-        send: send?,
-        accept_from: without_positions(accept_from?),
+    read_all!(ProxySettings {
+        key: Some(None),
+        send: send,
+        accept_from: section.list("accept-from", network),
     })
-}
-
-/// Path of the nkey's seed, which is read at the start. `Some(None)` without one, `None` on an error.
-#[expect(clippy::option_option, reason = "absent and mistaken are two things")]
-pub(super) fn seed(section: &Section<'_>) -> Option<Option<PathBuf>> {
-    section.optional("nkey-seed-file", value::path)
 }
 
 fn network(value: Value<'_>) -> Result<Network, ValueError> {

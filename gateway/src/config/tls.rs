@@ -1,7 +1,7 @@
 //! `[tls]` and `[server-tls]`: TLS with clients, and with servers.
 
 use crate::config::finding::ValueError;
-use crate::config::section::Section;
+use crate::config::section::{Section, read_all};
 use crate::config::value::{self, Value};
 use crate::config::words::{ClientCertificates, FirstSpeaker};
 use crate::dataplane::ServerAddr;
@@ -10,57 +10,49 @@ use crate::tls::{
 };
 
 /// Reads `[tls]`; `Some(None)` without the section, `None` on an error.
-#[expect(clippy::option_option, reason = "absent and mistaken are two things")]
 pub(super) fn listener(root: &Section<'_>) -> Option<Option<ListenerTls>> {
     let section = root.section("tls");
     if !root.has("tls") {
         return Some(None);
     }
-    let certificate = section.one("certificate", value::path);
-    let key = section.one("key", value::path);
+    let own = read_all!(Pair {
+        certificate: section.one("certificate", value::path),
+        key: section.one("key", value::path),
+    });
     let clients = clients(&section);
-    let plaintext = section.one("plaintext", value::boolean);
     let handshake = handshake(&section);
-    let demand = match plaintext? {
+    let plaintext = section.one("plaintext", value::boolean);
+    if plaintext == Some(true) && !can_be_plaintext(&section, clients.as_ref()?, handshake?) {
+        return None;
+    }
+    let demand = |plaintext| match plaintext {
         true => TlsPolicy::Optional,
         false => TlsPolicy::Required,
     };
-    let (clients, handshake) = (clients?, handshake?);
-    if demand == TlsPolicy::Optional && !can_be_plaintext(&section, &clients, handshake) {
-        return None;
-    }
-    let own = Pair {
-        certificate: certificate?,
-        key: key?,
-    };
-    Some(Some(ListenerTls {
-        own,
-        clients,
-        demand,
-        handshake,
-    }))
+    let settings = read_all!(ListenerTls {
+        own: own,
+        clients: clients,
+        demand: plaintext.map(demand),
+        handshake: handshake,
+    });
+    settings.map(Some)
 }
 
 /// Reads `[server-tls]`; `Some(None)` when no server uses TLS, `None` on an error.
-#[expect(clippy::option_option, reason = "absent and mistaken are two things")]
 pub(super) fn to_server(root: &Section<'_>, servers: &[ServerAddr]) -> Option<Option<ServerTls>> {
     let section = root.section("server-tls");
-    let file = |name| section.optional(name, value::path);
-    let (ca, certificate, key) = (file("ca"), file("certificate"), file("key"));
-    let server_name = section.optional("server-name", server_name);
-    let handshake_first = section.one("handshake-first", value::boolean);
-    let own = pair(&section, certificate?, key?)?;
-    let settings = ServerTls {
-        ca: ca?,
-        own,
-        server_name: server_name?,
-        handshake_first: handshake_first?,
-    };
+    let settings = read_all!(ServerTls {
+        ca: section.optional("ca", value::path),
+        own: pair(&section),
+        server_name: section.optional("server-name", server_name),
+        handshake_first: section.one("handshake-first", value::boolean),
+    })?;
     if settings.handshake_first && servers.iter().any(|server| !server.tls) {
-        let message = "the handshake is to come first, but a server is named `nats://`".to_owned();
-        let help = "write `tls://` in `servers`, or remove this line".to_owned();
-        section.error("handshake-first", message, help);
-        return None;
+        return section.refuse(
+            "handshake-first",
+            "the handshake is to come first, but a server is named `nats://`",
+            "write `tls://` in `servers`, or remove this line",
+        );
     }
     let wanted = root.has("server-tls") || servers.iter().any(|server| server.tls);
     Some(wanted.then_some(settings))
@@ -79,26 +71,21 @@ fn clients(section: &Section<'_>) -> Option<ClientAuth> {
         (ClientCertificates::Required, Some(ca), crl) => {
             Some(ClientAuth::Required(Authorities { ca, crl }))
         }
-        (ClientCertificates::None, Some(_), _) => {
-            let message =
-                "CAs of clients' certificates are given, but clients are not asked for any";
-            let help =
-                "write `clients = \"required\"` or `clients = \"optional\"`, or remove this line";
-            section.error("client-ca", message.to_owned(), help.to_owned());
-            None
-        }
-        (ClientCertificates::None, None, Some(_)) => {
-            let message = "revocation lists are given, but clients are not asked for certificates";
-            let help = "write `clients = \"required\"` and `client-ca`, or remove this line";
-            section.error("crl", message.to_owned(), help.to_owned());
-            None
-        }
-        (ClientCertificates::Optional | ClientCertificates::Required, None, _) => {
-            let message = "clients are asked for certificates, but nothing says who signs these";
-            let help = "add `client-ca`, the PEM file of the CAs that sign clients' certificates";
-            section.error("clients", message.to_owned(), help.to_owned());
-            None
-        }
+        (ClientCertificates::None, Some(_), _) => section.refuse(
+            "client-ca",
+            "CAs of clients' certificates are given, but clients are not asked for any",
+            "write `clients = \"required\"` or `clients = \"optional\"`, or remove this line",
+        ),
+        (ClientCertificates::None, None, Some(_)) => section.refuse(
+            "crl",
+            "revocation lists are given, but clients are not asked for certificates",
+            "write `clients = \"required\"` and `client-ca`, or remove this line",
+        ),
+        (ClientCertificates::Optional | ClientCertificates::Required, None, _) => section.refuse(
+            "clients",
+            "clients are asked for certificates, but nothing says who signs these",
+            "add `client-ca`, the PEM file of the CAs that sign clients' certificates",
+        ),
     }
 }
 
@@ -107,10 +94,11 @@ fn handshake(section: &Section<'_>) -> Option<HandshakeOrder> {
     let wait = section.one("wait", value::duration);
     let speaks: FirstSpeaker = speaks?;
     if section.has("wait") && speaks != FirstSpeaker::Either {
-        let message = "nothing is waited for with this `handshake`".to_owned();
-        let help = "write `handshake = \"automatic\"`, or remove this line".to_owned();
-        section.error("wait", message, help);
-        return None;
+        return section.refuse(
+            "wait",
+            "nothing is waited for with this `handshake`",
+            "write `handshake = \"automatic\"`, or remove this line",
+        );
     }
     Some(match speaks {
         FirstSpeaker::Gateway => HandshakeOrder::AfterInfo,
@@ -126,7 +114,7 @@ fn can_be_plaintext(
     handshake: HandshakeOrder,
 ) -> bool {
     let refused = |message: &str, help: &str| {
-        section.error("plaintext", message.to_owned(), help.to_owned());
+        section.error("plaintext", message, help);
         false
     };
     match (clients, handshake) {
@@ -143,19 +131,17 @@ fn can_be_plaintext(
 }
 
 /// A certificate with its key, or neither.
-#[expect(clippy::option_option, reason = "absent and mistaken are two things")]
-fn pair(
-    section: &Section<'_>,
-    certificate: Option<std::path::PathBuf>,
-    key: Option<std::path::PathBuf>,
-) -> Option<Option<Pair>> {
+fn pair(section: &Section<'_>) -> Option<Option<Pair>> {
+    let file = |name| section.optional(name, value::path);
     let half = |given: &str, missing: &str| {
-        let message = format!("`{given}` is given, but no `{missing}`");
-        let help = format!("add `{missing}`, or remove this line");
-        section.error(given, message, help);
-        None
+        section.refuse(
+            given,
+            &format!("`{given}` is given, but no `{missing}`"),
+            &format!("add `{missing}`, or remove this line"),
+        )
     };
-    match (certificate, key) {
+    let (certificate, key) = (file("certificate"), file("key"));
+    match (certificate?, key?) {
         (Some(certificate), Some(key)) => Some(Some(Pair { certificate, key })),
         (None, None) => Some(None),
         (Some(_), None) => half("certificate", "key"),

@@ -24,6 +24,9 @@ pub(super) struct Value<'v> {
     pub(super) base: &'v Path,
 }
 
+/// The conversion of a value.
+pub(super) type Convert<T> = fn(Value<'_>) -> Result<T, ValueError>;
+
 /// The kind of a value, for messages.
 pub(super) const fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
@@ -71,13 +74,22 @@ pub(super) fn integer<N>(value: Value<'_>, least: u64, most: u64) -> Result<N, V
 where
     N: TryFrom<u64>,
 {
+    let (number, written) = parsed_integer(value, "an integer")?;
+    in_range(number, least, most)
+        .ok_or_else(|| ValueError::new(format!("{written} is not from {least} to {most}")))
+}
+
+/// An integer (`None`: one that is out of any range), and as it is written.
+fn parsed_integer(value: Value<'_>, wanted: &str) -> Result<(Option<u64>, String), ValueError> {
     let integer = value.toml.as_integer();
-    let integer = integer.ok_or_else(|| mismatch("an integer", value))?;
+    let integer = integer.ok_or_else(|| mismatch(wanted, value))?;
     let parsed = u64::from_str_radix(integer.as_str(), integer.radix());
-    let in_range = parsed.ok().filter(|n| (least..=most).contains(n));
-    in_range
-        .and_then(|n| N::try_from(n).ok())
-        .ok_or_else(|| ValueError::new(format!("{integer} is not from {least} to {most}")))
+    Ok((parsed.ok(), integer.to_string()))
+}
+
+fn in_range<N: TryFrom<u64>>(number: Option<u64>, least: u64, most: u64) -> Option<N> {
+    let number = number.filter(|number| (least..=most).contains(number));
+    number.and_then(|number| N::try_from(number).ok())
 }
 
 const fn range(kind: Kind) -> (u64, u64) {
@@ -89,7 +101,7 @@ const fn range(kind: Kind) -> (u64, u64) {
 }
 
 /// Bytes, in the key's range: an integer, or text with a unit.
-pub(super) fn size(value: Value<'_>) -> Result<u64, ValueError> {
+pub(super) fn size<N: TryFrom<u64>>(value: Value<'_>) -> Result<N, ValueError> {
     let (bytes, written) = if let Some(written) = value.toml.as_str() {
         let Ok(parsed) = ByteSize::from_str(written) else {
             return Err(ValueError::with_help(
@@ -99,17 +111,18 @@ pub(super) fn size(value: Value<'_>) -> Result<u64, ValueError> {
         };
         (Some(parsed.as_u64()), written.to_owned())
     } else {
-        let integer = value.toml.as_integer();
-        let integer = integer.ok_or_else(|| mismatch("a size such as \"1 TiB\"", value))?;
-        let parsed = u64::from_str_radix(integer.as_str(), integer.radix());
-        (parsed.ok(), integer.to_string())
+        parsed_integer(value, "a size such as \"1 TiB\"")?
     };
     let (least, most) = range(value.kind);
-    let in_range = bytes.filter(|n| (least..=most).contains(n));
-    in_range.ok_or_else(|| {
+    in_range(bytes, least, most).ok_or_else(|| {
         let (least, most) = (ByteSize(least), ByteSize(most));
         ValueError::new(format!("{written} is not from {least} to {most}"))
     })
+}
+
+/// A size with its unit, for messages.
+pub(super) fn shown_size(bytes: usize) -> ByteSize {
+    ByteSize(u64::try_from(bytes).unwrap_or(u64::MAX))
 }
 
 /// A duration in its key's range.
@@ -150,11 +163,6 @@ pub(super) fn word<T: FromStr>(value: Value<'_>) -> Result<T, ValueError> {
             format!("write {}", words.join(" or ")),
         )
     })
-}
-
-/// Whether the key's word is this one.
-pub(super) fn is(wanted: &str) -> impl Fn(Value<'_>) -> Result<bool, ValueError> {
-    move |value| word::<String>(value).map(|word| word == wanted)
 }
 
 /// A path; a relative one starts at the file's directory.

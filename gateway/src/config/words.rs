@@ -2,8 +2,18 @@
 
 use strum::{EnumString, VariantNames};
 
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "lowercase")]
+pub enum LogFormat {
+    /// One readable line.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
 /// `tls.clients`: whether clients must show a certificate.
-#[derive(Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub(super) enum ClientCertificates {
     None,
@@ -12,7 +22,7 @@ pub(super) enum ClientCertificates {
 }
 
 /// `tls.handshake`: whether the server's INFO or the client's handshake comes first.
-#[derive(Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, VariantNames)]
 pub(super) enum FirstSpeaker {
     #[strum(serialize = "after-info")]
     Gateway,

@@ -1,9 +1,12 @@
 //! Why a session ended.
 
+use strum::IntoStaticStr;
+
 use super::socket_error::SocketError;
 
-/// Why a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a session ended. Its word is that in metrics and log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub(super) enum EndReason {
     /// The client closed.
     Client,
@@ -20,12 +23,15 @@ pub(super) enum EndReason {
     /// A peer was slow while others waited for the memory that its bytes occupy.
     Shed,
     /// The client sent no whole operation within `limits.auth-timeout`.
+    #[strum(serialize = "auth-timeout")]
     Unauthenticated,
     /// The client published a message larger than `limits.max-message`.
     TooLarge,
     /// The limit of connections from the client's address was reached.
+    #[strum(serialize = "address")]
     AddressLimit,
     /// A load balancer sent no valid PROXY header.
+    #[strum(serialize = "proxy-header")]
     NoProxyHeader,
     /// No server could be reached.
     NoServer,
@@ -34,25 +40,6 @@ pub(super) enum EndReason {
 }
 
 impl EndReason {
-    /// For metrics and log.
-    pub(super) const fn word(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Stopped => "stopped",
-            Self::Server => "server",
-            Self::ServerMalformed => "server-malformed",
-            Self::ServerSilent => "server-silent",
-            Self::ClientStalled => "client-stalled",
-            Self::Shed => "shed",
-            Self::Unauthenticated => "auth-timeout",
-            Self::TooLarge => "too-large",
-            Self::AddressLimit => "address",
-            Self::NoProxyHeader => "proxy-header",
-            Self::NoServer => "no-server",
-            Self::NoTls => "no-tls",
-        }
-    }
-
     /// The error for the client when the gateway ends the session: that of nats-server in this case.
     pub(super) const fn last_error(self) -> Option<&'static [u8]> {
         match self {

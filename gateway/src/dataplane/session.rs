@@ -70,7 +70,7 @@ async fn connect_server(
         let to = dialled.2;
         match Box::pin(announce_client(worker, dialled, ends)).await {
             Err(ended) if ended.is_servers_fault() && !untried.is_empty() => {
-                tracing::debug!(server = %to, ended = ended.word(), "dialling the next server");
+                tracing::debug!(server = %to, ended = <&str>::from(ended), "dialling the next server");
             }
             done => return done,
         }
@@ -128,7 +128,7 @@ pub(super) fn log_end(
     ended: EndReason,
     state: Option<&SessionState>,
 ) {
-    let word = ended.word();
+    let word = ended.into();
     let rule = state.and_then(|state| state.violated_rule);
     let peer = state.and_then(|state| state.peer.as_ref());
     let identity = peer.map(String::as_str);

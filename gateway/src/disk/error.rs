@@ -1,10 +1,10 @@
 //! I/O errors of files and directories, sorted by remedy.
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
+use strum::Display;
 
 use crate::fault::{Fault, Faulty};
 
@@ -83,7 +83,8 @@ pub enum Error {
 }
 
 /// What was being done when it failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display)]
+#[strum(serialize_all = "lowercase")]
 pub enum Action {
     /// Reading a file or its metadata.
     Read,
@@ -94,12 +95,14 @@ pub enum Action {
     /// Writing a file, up to and with its fsync.
     Write,
     /// Adding to a file, up to and with its fsync.
+    #[strum(serialize = "append to")]
     Append,
     /// Removing a file.
     Remove,
     /// Putting a written file in its place.
     Rename,
     /// Making a rename durable.
+    #[strum(serialize = "fsync")]
     SyncDir,
     /// Taking the lock.
     Lock,
@@ -156,22 +159,6 @@ impl Faulty for Error {
             | Self::TooLarge(_)
             | Self::Exists(_) => Fault::OPERATOR,
         }
-    }
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Read => "read",
-            Self::List => "list",
-            Self::Create => "create",
-            Self::Write => "write",
-            Self::Append => "append to",
-            Self::Remove => "remove",
-            Self::Rename => "rename",
-            Self::SyncDir => "fsync",
-            Self::Lock => "lock",
-        })
     }
 }
 

@@ -19,6 +19,8 @@ pub struct RetentionQuestion {
     pub keyring: KeyringName,
     /// Every subject that it serves, or served while the version sealed, aliases included.
     pub subjects: Vec<Pattern>,
+    /// Subjects under which this account imports another account's JetStream API, with or without a final dot.
+    pub api_prefixes: Vec<String>,
     /// The key version.
     pub kid: Kid,
     /// When it began to seal; `None`: no lower bound.

@@ -86,6 +86,16 @@ pub(super) enum ApiError {
     },
 }
 
+impl ApiError {
+    /// Of an answer that cannot be read.
+    pub(super) fn unreadable(subject: &str, why: impl ToString) -> Self {
+        Self::Unreadable {
+            subject: subject.to_owned(),
+            why: why.to_string(),
+        }
+    }
+}
+
 impl Api {
     /// Connects to the first server that answers.
     pub(super) async fn connect(config: &Config) -> Result<Self, ApiError> {

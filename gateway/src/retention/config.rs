@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_nats::ConnectOptions;
+use strum::IntoStaticStr;
 use zeroize::Zeroizing;
 
 use crate::disk::{self, AllowedOwner, read_secret_file};
@@ -21,14 +22,13 @@ pub struct Config {
     pub login: Option<Login>,
     /// JetStream domains to ask in addition to the server's own.
     pub domains: Vec<String>,
-    /// Subjects under which this account imports another account's JetStream API, without a final dot.
-    pub api_prefixes: Vec<String>,
     /// How long a question may take.
     pub deadline: Duration,
 }
 
-/// The gateway's credentials. Every file must be readable by its owner only.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The gateway's credentials, by what the file holds, which must be readable by its owner only.
+#[derive(Clone, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Login {
     /// A user and the file with its password.
     Password {
@@ -40,8 +40,10 @@ pub enum Login {
     /// The file with a token.
     Token(PathBuf),
     /// A `.creds` file: a JWT and a seed.
+    #[strum(serialize = "JWT and seed")]
     Credentials(PathBuf),
     /// The file with an nkey's seed.
+    #[strum(serialize = "nkey seed")]
     NkeySeed(PathBuf),
 }
 
@@ -64,7 +66,8 @@ pub enum LoginError {
 impl Login {
     /// Reads the files, and adds the credentials to the options.
     pub(super) fn add_to(&self, options: ConnectOptions) -> Result<ConnectOptions, LoginError> {
-        let text = read(self.path(), self.wanted())?;
+        let wanted = self.into();
+        let text = read(self.path(), wanted)?;
         // async-nats keeps copies, which it does not wipe; they are freed with the connection.
         let secret = || text.as_str().to_owned();
         match self {
@@ -75,7 +78,7 @@ impl Login {
                 // async-nats requires a final line end.
                 let text = Zeroizing::new(format!("{}\n", text.as_str()));
                 let shown = options.credentials(&text);
-                shown.map_err(|_may_quote_the_file| content(path, self.wanted()))
+                shown.map_err(|_may_quote_the_file| content(path, wanted))
             }
         }
     }
@@ -92,15 +95,6 @@ impl Login {
         match self {
             Self::Password { file, .. } => file,
             Self::Token(file) | Self::Credentials(file) | Self::NkeySeed(file) => file,
-        }
-    }
-
-    const fn wanted(&self) -> &'static str {
-        match self {
-            Self::Password { .. } => "password",
-            Self::Token(_) => "token",
-            Self::Credentials(_) => "JWT and seed",
-            Self::NkeySeed(_) => "nkey seed",
         }
     }
 }

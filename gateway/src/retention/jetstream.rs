@@ -52,11 +52,12 @@ impl JetStream {
         })
     }
 
-    /// Asks which streams rename subjects, on the calling thread, within [`Config::deadline`].
+    /// Asks which streams rename subjects, on the calling thread, within [`Config::deadline`]. `imports` are as in
+    /// [`RetentionQuestion::api_prefixes`].
     #[must_use]
-    pub fn survey(&self) -> Survey {
+    pub fn survey(&self, imports: &[String]) -> Survey {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        survey::ask(&self.config)
+        survey::ask(&self.config, imports)
     }
 
     fn answer(&self, question: &RetentionQuestion) -> RetentionAnswer {

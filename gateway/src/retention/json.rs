@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::api::ApiError;
+use crate::strict_json;
 
 /// JetStream's error codes for "no message found" and "stream not found" (nats-server, `errors.json`).
 const NOT_FOUND: [u64; 2] = [10_037, 10_059];
@@ -164,17 +165,10 @@ pub(super) fn read_answer<T: DeserializeOwned>(
     subject: &str,
     bytes: &Bytes,
 ) -> Result<Option<T>, ApiError> {
-    let unreadable = |why: String| ApiError::Unreadable {
-        subject: subject.to_owned(),
-        why,
-    };
-    let outcome: Outcome =
-        crate::strict_json::from_slice(bytes).map_err(|error| unreadable(error.to_string()))?;
+    let unreadable = |error| ApiError::unreadable(subject, error);
+    let outcome: Outcome = strict_json::from_slice(bytes).map_err(unreadable)?;
     let Some(error) = outcome.error else {
-        let read = crate::strict_json::from_slice(bytes);
-        return read
-            .map(Some)
-            .map_err(|error| unreadable(error.to_string()));
+        return strict_json::from_slice(bytes).map(Some).map_err(unreadable);
     };
     if NOT_FOUND.contains(&error.err_code) {
         return Ok(None);
@@ -191,13 +185,9 @@ pub(super) fn read_stored(subject: &str, bytes: &Bytes) -> Result<Option<StoredM
     let Some(MessageAnswer { message }) = read_answer(subject, bytes)? else {
         return Ok(None);
     };
-    let unreadable = |why: String| ApiError::Unreadable {
-        subject: subject.to_owned(),
-        why,
-    };
     let decode = |text: &str| {
         let decoded = BASE64.decode(text.as_bytes());
-        decoded.map_err(|error| unreadable(error.to_string()))
+        decoded.map_err(|error| ApiError::unreadable(subject, error))
     };
     let time = message.time.parse();
     Ok(Some(StoredMessage {
@@ -205,6 +195,6 @@ pub(super) fn read_stored(subject: &str, bytes: &Bytes) -> Result<Option<StoredM
         payload: decode(&message.data)?,
         subject: message.subject,
         sequence: message.seq,
-        time: time.map_err(|error: jiff::Error| unreadable(error.to_string()))?,
+        time: time.map_err(|error: jiff::Error| ApiError::unreadable(subject, error))?,
     }))
 }

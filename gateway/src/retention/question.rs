@@ -73,7 +73,7 @@ async fn gather(
 ) -> Result<(), ApiError> {
     let api = Box::pin(Api::connect(config)).await?;
     let patterns = patterns(&question.subjects);
-    for prefix in prefixes(config) {
+    for prefix in prefixes(config, &question.api_prefixes) {
         let listed = list_streams(&api, &prefix, &mut found.doubts).await;
         let infos = match listed {
             // With `domains` configured, the server itself need not have JetStream.
@@ -109,10 +109,8 @@ async fn scan_streams(
 ) {
     let about = (Window::of(question), question.kid);
     let one = |stream| async move {
-        (
-            stream,
-            scan::scan_stream(api, stream, patterns, about).await,
-        )
+        let finding = scan::scan_stream(api, stream, patterns, about).await;
+        (stream, finding)
     };
     let mut rest = streams.iter();
     let mut scans: FuturesUnordered<_> = rest
@@ -127,9 +125,8 @@ async fn scan_streams(
             Finding::NothingStored => {}
             Finding::Stored(evidence) => {
                 let consumers = Box::pin(consumers_behind(api, stream)).await;
-                found
-                    .held
-                    .push(storing_stream(stream, *evidence, consumers));
+                let holder = storing_stream(stream, *evidence, consumers);
+                found.held.push(holder);
             }
             Finding::Unknown(why) => found.doubts.push(why),
         }
@@ -149,10 +146,7 @@ pub(super) async fn list_streams(
         let request = json!({ "offset": streams.len() }).to_string();
         let answer = api.ask(&subject, request).await?;
         let page: Option<StreamPage> = json::read_answer(&subject, &answer)?;
-        let page = page.ok_or_else(|| ApiError::Unreadable {
-            subject: subject.clone(),
-            why: "it is no list".to_owned(),
-        })?;
+        let page = page.ok_or_else(|| ApiError::unreadable(&subject, "it is no list"))?;
         doubts.extend(page.gaps());
         totals.insert(page.total);
         let more = page.streams.unwrap_or_default();
@@ -220,11 +214,12 @@ fn storing_stream(
 }
 
 /// The API prefixes to ask under: the default, each domain's, each import's.
-pub(super) fn prefixes(config: &Config) -> Vec<String> {
+pub(super) fn prefixes(config: &Config, imports: &[String]) -> Vec<String> {
     let own = std::iter::once(API_PREFIX.to_owned());
     let domains = config.domains.iter().map(|name| format!("$JS.{name}.API"));
-    let imports = config.api_prefixes.iter();
-    let imports = imports.map(|prefix| prefix.trim_end_matches('.').to_owned());
+    let imports = imports
+        .iter()
+        .map(|prefix| prefix.trim_end_matches('.').to_owned());
     own.chain(domains).chain(imports).collect()
 }
 

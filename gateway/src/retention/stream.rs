@@ -147,7 +147,8 @@ fn stores_late(config: &StreamConfig) -> bool {
     copies(config) || config.allow_msg_schedules
 }
 
-fn copies(config: &StreamConfig) -> bool {
+/// Whether it mirrors or sources other streams.
+pub(super) fn copies(config: &StreamConfig) -> bool {
     is_sourced(config) || config.mirror.is_some()
 }
 

@@ -8,6 +8,7 @@ use super::config::Config;
 use super::json::{StreamConfig, StreamInfo, StreamSource, SubjectTransform};
 use super::question;
 use super::renaming::SubjectMapping;
+use super::stream;
 
 /// A stream that stores messages under other subjects than they were published on. Its headers `Nats-Stream-Source` and
 /// `Nats-Subject` do not help: they are not authenticated, and name the last stream before it only.
@@ -59,26 +60,30 @@ pub struct Survey {
 }
 
 /// Asks on this thread.
-pub(super) fn ask(config: &Config) -> Survey {
+pub(super) fn ask(config: &Config, imports: &[String]) -> Survey {
     let mut survey = Survey::default();
-    let asking = Box::pin(ask_with_deadline(config, &mut survey));
+    let asking = Box::pin(ask_with_deadline(config, imports, &mut survey));
     let ended = question::block_on(asking).flatten();
     survey.doubts.extend(ended.err());
     survey
 }
 
-async fn ask_with_deadline(config: &Config, survey: &mut Survey) -> Result<(), String> {
+async fn ask_with_deadline(
+    config: &Config,
+    imports: &[String],
+    survey: &mut Survey,
+) -> Result<(), String> {
     let patience = config.deadline.min(Duration::from_secs(30));
-    let asked = Box::pin(gather(config, survey));
+    let asked = Box::pin(gather(config, imports, survey));
     match tokio::time::timeout(patience, asked).await {
         Ok(done) => done.map_err(|failed| failed.to_string()),
         Err(_elapsed) => Err("JetStream does not answer in time; ask again".to_owned()),
     }
 }
 
-async fn gather(config: &Config, survey: &mut Survey) -> Result<(), ApiError> {
+async fn gather(config: &Config, imports: &[String], survey: &mut Survey) -> Result<(), ApiError> {
     let api = Box::pin(Api::connect(config)).await?;
-    let prefixes = question::prefixes(config);
+    let prefixes = question::prefixes(config, imports);
     for prefix in &prefixes {
         let infos = Box::pin(question::list_streams(&api, prefix, &mut survey.doubts)).await?;
         survey.streams = survey.streams.saturating_add(infos.len());
@@ -121,15 +126,26 @@ struct StoredSubjects<'a> {
     origins: Vec<&'a str>,
 }
 
+impl StoredSubjects<'_> {
+    fn unchanged(subject: &str) -> Self {
+        Self {
+            mapping: SubjectMapping::unchanged(subject),
+            origins: Vec::new(),
+        }
+    }
+}
+
 fn renamings(infos: &[StreamInfo]) -> Vec<Renaming> {
     let mut found = Vec::new();
     for info in infos {
         let stored_subjects = stored_subjects(&info.config, infos, &mut vec![&info.config.name]);
-        let again = info.config.republish.iter();
-        let again = again.filter(|again| !again.headers_only);
-        let again: Vec<_> = again
-            .flat_map(|again| through(&stored_subjects, again))
-            .collect();
+        let again = info
+            .config
+            .republish
+            .iter()
+            .filter(|again| !again.headers_only);
+        let again = again.flat_map(|again| through(&stored_subjects, again));
+        let again: Vec<_> = again.collect();
         for StoredSubjects { mapping, origins } in stored_subjects.into_iter().chain(again) {
             let (from, to) = mapping.to_patterns();
             let renaming = Renaming {
@@ -168,17 +184,14 @@ fn stored_subjects<'a>(
 
 /// The subjects published to it.
 fn published(config: &StreamConfig) -> Vec<StoredSubjects<'_>> {
-    let copies = config.mirror.is_some() || config.sources.iter().flatten().next().is_some();
-    let subjects = config.subjects.iter().flatten().map(String::as_str);
-    let own = subjects.chain(
-        Some(config.name.as_str())
-            .filter(|_| !copies && config.subjects.iter().flatten().next().is_none()),
-    );
-    let unchanged = |subject| StoredSubjects {
-        mapping: SubjectMapping::unchanged(subject),
-        origins: Vec::new(),
-    };
-    own.map(unchanged).collect()
+    let mut subjects: Vec<&str> = config.subjects.iter().flatten().map(|s| &**s).collect();
+    if subjects.is_empty() && !stream::copies(config) {
+        subjects.push(&config.name);
+    }
+    subjects
+        .into_iter()
+        .map(StoredSubjects::unchanged)
+        .collect()
 }
 
 /// The subjects that it mirrors or sources from another stream.
@@ -199,15 +212,10 @@ fn copied<'a>(
             held
         }
         // In another account or domain, anything may be published.
-        None => vec![StoredSubjects {
-            mapping: SubjectMapping::unchanged(">"),
-            origins: Vec::new(),
-        }],
+        None => vec![StoredSubjects::unchanged(">")],
     };
     let transforms = origin.subject_transforms.iter().flatten();
-    let transforms: Vec<_> = transforms
-        .filter(|transform| !transform.dest.is_empty())
-        .collect();
+    let transforms: Vec<_> = transforms.filter(|all| !all.dest.is_empty()).collect();
     let mut copied: Vec<_> = match transforms.as_slice() {
         [] if origin.filter_subject.is_empty() => held,
         [] => changed(&held, |mapping| {

@@ -23,6 +23,7 @@ fn question() -> RetentionQuestion {
     RetentionQuestion {
         keyring: "agents".parse().unwrap(),
         subjects: vec!["agents.>".parse().unwrap()],
+        api_prefixes: Vec::new(),
         kid: Kid([1; 8]),
         activated: Some("2026-11-23T10:00:00Z".parse().unwrap()),
         deactivated: Some("2026-11-24T10:00:00Z".parse().unwrap()),
@@ -252,10 +253,11 @@ fn every_prefix_is_asked() {
         tls: None,
         login: None,
         domains: vec!["hub".to_owned()],
-        api_prefixes: vec!["JS.acme.API.".to_owned()],
         deadline: CLOCK_MARGIN,
     };
-    assert_eq!(prefixes(&config), ["$JS.API", "$JS.hub.API", "JS.acme.API"]);
+    let imports = ["JS.acme.API.".to_owned()];
+    let asked = prefixes(&config, &imports);
+    assert_eq!(asked, ["$JS.API", "$JS.hub.API", "JS.acme.API"]);
 }
 
 #[test]
@@ -309,7 +311,6 @@ fn asking_is_for_any_thread() {
         tls: None,
         login: None,
         domains: Vec::new(),
-        api_prefixes: Vec::new(),
         deadline: CLOCK_MARGIN,
     };
     moves(JetStream::new(config).streams_storing(question()));

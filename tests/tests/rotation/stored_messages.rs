@@ -49,6 +49,7 @@ fn question_about_unknown_version() -> RetentionQuestion {
     RetentionQuestion {
         keyring: "default".parse().unwrap(),
         subjects: vec![">".parse().unwrap()],
+        api_prefixes: Vec::new(),
         kid: keyway::envelope::Kid([7; 8]),
         activated: None,
         deactivated: None,

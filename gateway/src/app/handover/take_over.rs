@@ -23,12 +23,14 @@ const RELEASE_TIMEOUT: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub struct TakeOver {
     stream: UnixStream,
-    sockets: Vec<Inherited>,
-    admin: Option<TcpListener>,
-    /// Links to processes that drain.
-    drainers: Vec<DrainLink>,
-    /// The unix sockets whose paths the gateway removes when it ends.
-    paths: Vec<ListenAddr>,
+    /// The listening sockets for clients.
+    pub(in crate::app) sockets: Vec<Inherited>,
+    /// The listening socket of administration.
+    pub(in crate::app) admin: Option<TcpListener>,
+    /// Links to processes that drain, the one that hands over among them.
+    pub(in crate::app) drainers: Vec<DrainLink>,
+    /// The unix sockets whose paths this process removes when it ends, once it serves.
+    pub(in crate::app) paths: Vec<ListenAddr>,
 }
 
 /// Why nothing was taken over. The running gateway goes on.
@@ -148,27 +150,6 @@ impl TakeOver {
                 .push(Inherited::of_descriptor(socket, from)?);
         }
         Ok(take_over)
-    }
-
-    /// The listening sockets for clients; empty the second time.
-    pub fn take_sockets(&mut self) -> Vec<Inherited> {
-        std::mem::take(&mut self.sockets)
-    }
-
-    /// Links to processes that drain, the one that hands over among them; empty the second time.
-    pub fn take_drainers(&mut self) -> Vec<DrainLink> {
-        std::mem::take(&mut self.drainers)
-    }
-
-    /// The listening socket of administration; `None` the second time.
-    pub const fn take_admin(&mut self) -> Option<TcpListener> {
-        self.admin.take()
-    }
-
-    /// The unix sockets whose paths this process removes when it ends, once it serves.
-    #[must_use]
-    pub fn paths(&self) -> &[ListenAddr] {
-        &self.paths
     }
 
     /// Tells the other gateway that this process serves: it drains.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use strum::VariantNames as _;
 
 use super::format::facts;
 use super::*;
@@ -80,17 +81,14 @@ fn in_code(text: &str) -> Vec<&str> {
 }
 
 fn words() -> BTreeSet<&'static str> {
-    let actions = Action::ALL.iter().map(|word| word.word());
-    let triggers = Trigger::ALL.iter().map(|word| word.word());
-    let ways = Channel::ALL.iter().map(|word| word.word());
-    let uses = IntendedUse::ALL.iter().map(|word| word.word());
-    let outcomes = OutcomeKind::ALL.iter().map(|word| word.word());
-    actions
-        .chain(triggers)
-        .chain(ways)
-        .chain(uses)
-        .chain(outcomes)
-        .collect()
+    let all = [
+        Action::VARIANTS,
+        Trigger::VARIANTS,
+        Channel::VARIANTS,
+        IntendedUse::VARIANTS,
+        OutcomeKind::VARIANTS,
+    ];
+    all.into_iter().flatten().copied().collect()
 }
 
 /// The names of all kinds of notes, taken from the parser's error about an unknown one.

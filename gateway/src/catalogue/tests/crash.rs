@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
 use proptest::prelude::*;
+use strum::VariantArray as _;
 
 use super::*;
 use crate::disk::testing::DiskFault;
@@ -182,7 +183,7 @@ fn keyring() -> impl Strategy<Value = KeyringName> {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let state = prop::sample::select(State::ALL.to_vec());
+    let state = prop::sample::select(State::VARIANTS);
     prop_oneof![
         4 => keyring().prop_map(Op::Rotate),
         2 => keyring().prop_map(Op::Prepare),

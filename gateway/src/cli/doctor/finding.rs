@@ -1,12 +1,14 @@
 //! The result of a check.
 
 use serde::Serialize;
+use strum::Display;
 
-use crate::config::Warning;
+use crate::config;
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Display)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub(super) enum Severity {
     /// Nothing to do.
     Ok,
@@ -26,16 +28,6 @@ pub(super) struct Finding {
     pub(super) what: String,
     /// What would help.
     pub(super) remedy: Option<String>,
-}
-
-impl Severity {
-    pub(super) const fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warning => "warning",
-            Self::Problem => "problem",
-        }
-    }
 }
 
 impl Finding {
@@ -84,9 +76,8 @@ impl Finding {
     }
 
     /// A warning of the configuration, as `keyway check` has it.
-    pub(super) fn of_warning(warning: &Warning) -> Self {
-        let finding = warning.finding();
-        let what = format!("{}: {}", finding.key, finding.message);
-        Self::warning("configuration", what, finding.help.clone())
+    pub(super) fn of_warning(warning: &config::Finding) -> Self {
+        let what = format!("{}: {}", warning.key, warning.message);
+        Self::warning("configuration", what, warning.help.clone())
     }
 }

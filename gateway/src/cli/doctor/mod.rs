@@ -77,7 +77,7 @@ pub(super) fn run(args: &Doctor, out: &mut Output) -> Result<(), Failure> {
 fn print(findings: &[Finding], out: &mut Output) -> Result<(), Failure> {
     let paint = Paint::of_process();
     for finding in findings {
-        let word = format!("{:<8}", finding.severity.word());
+        let word = format!("{:<8}", finding.severity);
         let word = match finding.severity {
             Severity::Ok => paint.good(&word),
             Severity::Warning => paint.warning(&word),

@@ -34,7 +34,8 @@ fn streams(deployment: &Deployment) -> Vec<Finding> {
             "add a section [control]: see docs/configuration.md",
         )];
     };
-    let survey = JetStream::new(config.clone()).survey();
+    let imports: Vec<_> = deployment.checked.policy.api_prefixes().collect();
+    let survey = JetStream::new(config.clone()).survey(&imports);
     let mut findings: Vec<_> = survey
         .doubts
         .iter()

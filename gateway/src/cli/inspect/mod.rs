@@ -195,7 +195,7 @@ fn report(header: &Header, len: usize, known: Option<(&KeyringName, &Version)>) 
             keyring: keyring.to_string(),
             number: version.number,
             label: version.label.to_string(),
-            state: version.state.name(),
+            state: version.state.into(),
         }),
         plaintext_base64: None,
     }

@@ -9,27 +9,38 @@ use crate::config::value::{self, Value};
 use crate::dataplane::Credential;
 use crate::policy::{AllowedClient, BadClient, Clients, IdentityKind};
 
+/// The keys of the lists.
+const LISTS: [&str; 2] = ["publish-by", "deliver-to"];
+
 /// Clients that may publish, and clients that are delivered to; `None`: an error, which is recorded.
 pub(super) fn convert(section: &Section<'_>) -> Option<(Clients, Clients)> {
-    let publish_by = list(section, "publish-by");
-    let deliver_to = list(section, "deliver-to");
-    Some((publish_by?, deliver_to?))
+    let [publish_by, deliver_to] = LISTS.map(|name| list(section, name));
+    publish_by.zip(deliver_to)
 }
 
 fn list(section: &Section<'_>, name: &str) -> Option<Clients> {
     if !section.has(name) {
         return Some(Clients::Everybody);
     }
-    let listed = section.list(name, listed)?.into_iter();
-    Some(Clients::These(listed.map(|(item, _place)| item).collect()))
+    Some(Clients::These(section.list(name, listed)?))
+}
+
+/// Warns of lists, which a relay-only gateway does not enforce.
+pub(super) fn warn_of_relay(section: &Section<'_>) {
+    for name in LISTS.into_iter().filter(|name| section.has(name)) {
+        section.warn(
+            name,
+            "with `relay-only = true` nobody is kept out by this list",
+            "let the server's permissions say who may publish and subscribe, or remove `relay-only`",
+        );
+    }
 }
 
 /// Records entries that no client can match, because servers verify only these credentials.
 pub(super) fn check(section: &Section<'_>, verified: &[Credential]) {
     let proves = |credentials: &[Credential]| credentials.iter().any(|one| verified.contains(one));
-    let lists = ["publish-by", "deliver-to"];
-    for name in lists.into_iter().filter(|name| section.has(name)) {
-        for (item, place) in section.list(name, listed).into_iter().flatten() {
+    for name in LISTS.into_iter().filter(|name| section.has(name)) {
+        for (item, place) in section.valid(name, listed).0 {
             let help = match item.kind() {
                 IdentityKind::User if !proves(&[Credential::User]) => "servers-verify = \"user\"",
                 IdentityKind::Nkey if !proves(&[Credential::Nkey, Credential::Jwt]) => {

@@ -1,12 +1,10 @@
 //! Key management of a keyring: suite, rotation, limits, retention and destruction.
 
-use std::time::Duration;
-
 use crate::config::finding::ValueError;
 use crate::config::gateway_config::{
     DestroyApproval, Keyring, Limit, OpenPolicy, Retain, Rotate, Terms,
 };
-use crate::config::section::Section;
+use crate::config::section::{Section, read_all};
 use crate::config::value::{self, Value};
 use crate::envelope::Suite;
 use crate::envelope::limits::HardLimit;
@@ -15,47 +13,41 @@ use crate::policy::{Bind, Rule};
 /// Longest subject that an envelope can be bound to, in bytes.
 const MAX_SUBJECT_LEN: usize = 65_535;
 
-/// A soft threshold or hard limit of a key version; `None` where a value has an error.
-#[derive(Clone, Copy)]
-struct Budget {
-    messages: Option<u64>,
-    bytes: Option<u64>,
-}
-
 /// Reads the key management of a keyring.
 pub(super) fn convert(section: &Section<'_>, rule: &Rule, control_line: usize) -> Option<Keyring> {
-    let suite = section.one("suite", suite);
-    let thresholds = section.section("rotate");
-    let (after, jitter, soft) = rotate(&thresholds);
-    let hard = budget(&section.section("limit"));
-    let overlap = section.one("overlap", value::duration);
-    let retain = section.one("retain", value::word);
-    let hold = section.one("hold", value::duration);
-    let destroy = section.one("destroy", value::word);
-    check_destruction(section, retain, destroy);
-    let open = open_policy(section);
-    let limit = limit(hard);
+    let (thresholds, limits) = (section.section("rotate"), section.section("limit"));
+    let [messages, bytes] = budget(&thresholds);
+    let [most_messages, most_bytes] = budget(&limits);
+    check_threshold(&thresholds, "messages", messages.zip(most_messages));
+    check_threshold(&thresholds, "bytes", bytes.zip(most_bytes));
+    let limit = read_all!(Limit {
+        messages: most_messages,
+        bytes: most_bytes,
+    });
     if let Some(limit) = limit {
         check_cipher_bound(section, limit, longest_subject(rule, control_line));
     }
-    check_thresholds(&thresholds, soft, hard);
-    Some(Keyring {
+    let retain = section.one("retain", value::word);
+    let destroy = section.one("destroy", value::word);
+    check_destruction(section, retain, destroy);
+    let terms = read_all!(Terms {
+        suite: section.one("suite", suite),
+        rotate: read_all!(Rotate {
+            after: thresholds.one("after", value::duration),
+            jitter: thresholds.one("jitter", value::count),
+            messages: messages,
+            bytes: bytes,
+        }),
+        limit: limit,
+        overlap: section.one("overlap", value::duration),
+        retain: retain,
+        hold: section.one("hold", value::duration),
+        destroy: destroy,
+        open: open_policy(section),
+    });
+    terms.map(|terms| Keyring {
         name: rule.name.clone(),
-        terms: Terms {
-            suite: suite?,
-            rotate: Rotate {
-                after: after?,
-                jitter: jitter?,
-                messages: soft.messages?,
-                bytes: soft.bytes?,
-            },
-            limit: limit?,
-            overlap: overlap?,
-            retain: retain?,
-            hold: hold?,
-            destroy: destroy?,
-            open: open?,
-        },
+        terms,
     })
 }
 
@@ -68,10 +60,10 @@ fn suite(value: Value<'_>) -> Result<Suite, ValueError> {
     })
 }
 
-fn rotate(section: &Section<'_>) -> (Option<Duration>, Option<u8>, Budget) {
-    let after = section.one("after", value::duration);
-    let jitter = section.one("jitter", value::count);
-    (after, jitter, budget(section))
+/// The messages and bytes of a soft threshold or hard limit of a key version.
+fn budget(section: &Section<'_>) -> [Option<u64>; 2] {
+    let messages = section.one("messages", value::count);
+    [messages, section.one("bytes", value::size)]
 }
 
 /// `retain = "shred"` destroys without approval, and only `retain = "destroy"` holds.
@@ -83,14 +75,12 @@ fn check_destruction(
     if retain == Some(Retain::Shred) && destroy == Some(DestroyApproval::Approved) {
         let message = "with `retain = \"shred\"` a version is destroyed at the end of its overlap, whoever approves of it";
         let help = "write `retain = \"destroy\"` to wait for a second person, or remove `destroy`";
-        section.error("destroy", message.to_owned(), help.to_owned());
+        section.error("destroy", message, help);
     }
     if retain.is_some_and(|retain| retain != Retain::Destroy) && section.has("hold") {
-        let message =
-            "nothing is held: only what `retain = \"destroy\"` destroys waits for it".to_owned();
         section.warn(
             "hold",
-            message,
+            "nothing is held: only what `retain = \"destroy\"` destroys waits for it",
             "remove it, or write `retain = \"destroy\"`",
         );
     }
@@ -104,20 +94,6 @@ fn open_policy(section: &Section<'_>) -> Option<OpenPolicy> {
         (true, false) => OpenPolicy::Suspended,
         (false, true) => OpenPolicy::Compromised,
         (true, true) => OpenPolicy::Both,
-    })
-}
-
-fn budget(section: &Section<'_>) -> Budget {
-    Budget {
-        messages: section.one("messages", value::count),
-        bytes: section.one("bytes", value::size),
-    }
-}
-
-fn limit(hard: Budget) -> Option<Limit> {
-    Some(Limit {
-        messages: hard.messages?,
-        bytes: hard.bytes?,
     })
 }
 
@@ -137,22 +113,14 @@ fn check_cipher_bound(section: &Section<'_>, limit: Limit, longest_subject: usiz
         longest_subject,
     };
     if let Err(over) = hard.check() {
-        let help =
-            "lower `limit.messages` or `limit.bytes`; the defaults are within the bound".to_owned();
+        let help = "lower `limit.messages` or `limit.bytes`; the defaults are within the bound";
         section.error("limit", over.to_string(), help);
     }
 }
 
-/// Each soft threshold must be below its hard limit, so that a successor exists before sealing stops.
-fn check_thresholds(section: &Section<'_>, soft: Budget, hard: Budget) {
-    let pairs = [
-        ("messages", soft.messages.zip(hard.messages)),
-        ("bytes", soft.bytes.zip(hard.bytes)),
-    ];
-    let read =
-        |(name, pair): (&'static str, Option<_>)| pair.map(|(soft, hard)| (name, soft, hard));
-    let pairs = pairs.into_iter().filter_map(read);
-    for (name, soft, hard) in pairs.filter(|(_, soft, hard)| soft >= hard) {
+/// A soft threshold must be below its hard limit, so that a successor exists before sealing stops.
+fn check_threshold(section: &Section<'_>, name: &str, pair: Option<(u64, u64)>) {
+    if let Some((soft, hard)) = pair.filter(|(soft, hard)| soft >= hard) {
         let default = if section.has(name) {
             ""
         } else {
@@ -161,10 +129,7 @@ fn check_thresholds(section: &Section<'_>, soft: Budget, hard: Budget) {
         let message = format!(
             "{soft}{default} is not below `limit.{name}` ({hard}): sealing would stop before a rotation"
         );
-        section.error(
-            name,
-            message,
-            format!("give a number below {hard}, a tenth of it or less at best"),
-        );
+        let help = format!("give a number below {hard}, a tenth of it or less at best");
+        section.error(name, message, help);
     }
 }

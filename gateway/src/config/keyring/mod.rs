@@ -10,7 +10,7 @@ use crate::config::finding::ValueError;
 use crate::config::gateway_config::Keyring;
 use crate::config::section::Section;
 use crate::config::value::{self, Value};
-use crate::dataplane::Credential;
+use crate::dataplane::Config;
 use crate::policy::{Alias, Bind, Invalid, KeyringName, Pattern, Policy, Rule, RuleFault};
 
 /// Prefix of placeholder names for keyrings whose name has an error.
@@ -42,30 +42,22 @@ pub(super) fn convert(
             .map(|(index, section)| entry(section, index, control_line, now))
             .collect()
     };
-    let policy = compile(&entries, &prefix_texts(prefixes.as_ref()));
-    let policy = policy.map(|policy| policy.with_inboxes(&prefix_texts(inboxes.as_ref())));
+    let policy = compile(&entries, prefixes.as_deref().unwrap_or_default());
     let keyrings: Option<_> = entries.into_iter().map(|entry| entry.keys).collect();
-    prefixes.and(inboxes)?;
-    Some((policy?, keyrings?))
+    prefixes?;
+    Some((policy?.with_inboxes(&inboxes?), keyrings?))
 }
 
-/// Records clients in lists that no client can match. For lists without other errors.
-pub(super) fn check_clients(root: &Section<'_>, verified: &[Credential]) {
-    for section in root.sections("keyring") {
-        clients::check(&section, verified);
-    }
-}
-
-/// Warns of client lists, which a relay-only gateway does not enforce.
-pub(super) fn warn_of_relay(root: &Section<'_>) {
-    for section in root.sections("keyring") {
-        for name in ["publish-by", "deliver-to"]
-            .into_iter()
-            .filter(|name| section.has(name))
-        {
-            let message = "with `relay-only = true` nobody is kept out by this list".to_owned();
-            let help = "let the server's permissions say who may publish and subscribe, or remove `relay-only`";
-            section.warn(name, message, help);
+/// The checks that need the message path's configuration, for keyrings without other errors.
+pub(super) fn check(root: &Section<'_>, network: &Config, keyrings: &[Keyring]) {
+    let limits = root.section("limits");
+    for (index, section) in root.sections("keyring").iter().enumerate() {
+        clients::check(section, &network.verified);
+        if network.relay_only {
+            clients::warn_of_relay(section);
+        }
+        if let Some(keyring) = keyrings.get(index) {
+            check_size(section, keyring, (&limits, network.max_message));
         }
     }
 }
@@ -73,6 +65,7 @@ pub(super) fn warn_of_relay(root: &Section<'_>) {
 /// The keyring of a file that has none.
 fn default_entry(section: Section<'_>, control_line: usize) -> Entry<'_> {
     let mut rule = Rule::everything();
+    section.record("name", &rule.name);
     let keys = keys::convert(&section, &rule, control_line);
     rule.max_payload_len = longest(keys.as_ref());
     Entry {
@@ -122,26 +115,21 @@ fn longest(keys: Option<&Keyring>) -> u64 {
     keys.map_or(u64::MAX, |keys| keys.terms.limit.bytes)
 }
 
-/// Every `limit.bytes` must be at least `limits.max-message`: a larger message could never be sealed.
-pub(super) fn check_sizes(root: &Section<'_>, max_message: usize, keyrings: &[Keyring]) {
-    let most = u64::try_from(max_message).unwrap_or(u64::MAX);
-    let limits = root.section("limits");
-    let default = if limits.has("max-message") {
-        ""
-    } else {
-        ", the default"
-    };
-    for (section, keyring) in root.sections("keyring").iter().zip(keyrings) {
-        let bytes = keyring.terms.limit.bytes;
-        if bytes < most {
-            let message = format!(
-                "{bytes} is less than one message may have (`limits.max-message`: {most}{default}): such a message could never be sealed"
-            );
-            let help = format!(
-                "give at least {most}, or write `max-message = {bytes}` or less in [limits]"
-            );
-            section.section("limit").error("bytes", message, help);
-        }
+/// `limit.bytes` must be at least `limits.max-message`: a larger message could never be sealed.
+fn check_size(section: &Section<'_>, keyring: &Keyring, (limits, most): (&Section<'_>, usize)) {
+    let bytes = keyring.terms.limit.bytes;
+    if usize::try_from(bytes).is_ok_and(|bytes| bytes < most) {
+        let default = if limits.has("max-message") {
+            ""
+        } else {
+            ", the default"
+        };
+        let message = format!(
+            "{bytes} is less than one message may have (`limits.max-message`: {most}{default}): such a message could never be sealed"
+        );
+        let help =
+            format!("give at least {most}, or write `max-message = {bytes}` or less in [limits]");
+        section.section("limit").error("bytes", message, help);
     }
 }
 
@@ -152,13 +140,13 @@ fn placeholder_name(index: usize) -> KeyringName {
 
 /// `bind` and `aliases`, and whether they have no errors.
 fn bind(section: &Section<'_>) -> (Bind, bool) {
-    let to_subject = section.one("bind", value::is("subject"));
+    let to_subject = section.is("bind", "subject");
     let written = section.sections("aliases");
     let aliases: Vec<_> = written.iter().filter_map(alias).collect();
     if to_subject == Some(false) && !written.is_empty() {
         let message = "aliases mean nothing when envelopes are bound to the keyring alone";
         let help = "remove them, or write `bind = \"subject\"`";
-        section.error("aliases", message.to_owned(), help.to_owned());
+        section.error("aliases", message, help);
     }
     let complete = to_subject.is_some() && aliases.len() == written.len();
     match to_subject {
@@ -172,7 +160,7 @@ fn alias(section: &Section<'_>) -> Option<Alias> {
     let to = section.one("to", value::parsed::<Pattern>);
     let alias = Alias::new(from?, to?);
     if let Err(uneven) = &alias {
-        let help = "for example: { from = \"orders.*\", to = \"eu.orders.*\" }".to_owned();
+        let help = "for example: { from = \"orders.*\", to = \"eu.orders.*\" }";
         section.error("to", uneven.to_string(), help);
     }
     alias.ok()
@@ -225,11 +213,6 @@ fn record(entry: &Entry<'_>, fault: &RuleFault) {
     }
 }
 
-fn prefix_texts(prefixes: Option<&Vec<(String, usize)>>) -> Vec<String> {
-    let prefixes = prefixes.into_iter().flatten();
-    prefixes.map(|(prefix, _place)| prefix.clone()).collect()
-}
-
 /// A [`prefix`] that does not begin with `$`, as those of system subjects and stores do.
 fn inbox_prefix(value: Value<'_>) -> Result<String, ValueError> {
     let prefix = prefix(value)?;
@@ -242,12 +225,11 @@ fn inbox_prefix(value: Value<'_>) -> Result<String, ValueError> {
 }
 
 /// A subject without wildcards.
-pub(super) fn prefix(value: Value<'_>) -> Result<String, ValueError> {
+fn prefix(value: Value<'_>) -> Result<String, ValueError> {
     let written = value::text(value)?;
     let bare = written.strip_suffix('.').unwrap_or(written);
-    let pattern: Pattern = bare
-        .parse()
-        .map_err(|bad: crate::policy::BadPattern| ValueError::new(bad.to_string()))?;
+    let pattern = bare.parse::<Pattern>();
+    let pattern = pattern.map_err(|bad| ValueError::new(bad.to_string()))?;
     if pattern.is_literal() {
         Ok(bare.to_owned())
     } else {

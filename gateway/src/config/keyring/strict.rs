@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::config::section::Section;
+use crate::config::section::{Section, read_all};
 use crate::config::value;
 use crate::policy::{
     Answers, AtLimit, Empty, Limit, Pattern, Plaintext, Substitute, Undecryptable,
@@ -38,58 +38,43 @@ pub(super) fn convert(
     subjects: &[Pattern],
     now: SystemTime,
 ) -> Option<Strict> {
-    let plaintext = plaintext(section, now);
-    let answers = answers(section, subjects);
-    let binds_answers = section.one("answers", value::is("bound"));
-    let empty = section.one("empty", value::word);
-    let undecryptable = undecryptable(&section.section("undecryptable"));
-    Some(Strict {
-        plaintext: plaintext?,
-        answers: answers?,
-        binds_answers: binds_answers?,
-        empty: empty?,
-        undecryptable: undecryptable?,
+    read_all!(Strict {
+        plaintext: plaintext(section, now),
+        answers: answers(section, subjects),
+        binds_answers: section.is("answers", "bound"),
+        empty: section.one("empty", value::word),
+        undecryptable: undecryptable(&section.section("undecryptable")),
     })
 }
 
 fn plaintext(section: &Section<'_>, now: SystemTime) -> Option<Plaintext> {
-    let accept = section.one("plaintext", value::is("accept"));
+    let accept = section.is("plaintext", "accept");
     let until = section.optional("until", value::end_of_day);
     match (accept?, until?) {
         (false, None) => Some(Plaintext::Reject),
         (true, Some(until)) if until > now => {
             section.warn(
                 "plaintext",
-                "plaintext is delivered on protected subjects".to_owned(),
+                "plaintext is delivered on protected subjects",
                 "write `plaintext = \"reject\"` as soon as every publisher is behind a gateway",
             );
             Some(Plaintext::Accept { until })
         }
-        (true, Some(_past)) => {
-            let help = "write `plaintext = \"reject\"` and remove `until`, or give a later date";
-            section.error("until", "the date has passed".to_owned(), help.to_owned());
-            None
-        }
-        (true, None) => {
-            let message = "plaintext is accepted without a date on which that ends".to_owned();
-            section.error(
-                "plaintext",
-                message,
-                "for example: until = 2027-06-30".to_owned(),
-            );
-            None
-        }
-        (false, Some(_)) => {
-            let message =
-                "a date on which plaintext ends to be accepted, but it is rejected already"
-                    .to_owned();
-            section.error(
-                "until",
-                message,
-                "remove it, or write `plaintext = \"accept\"`".to_owned(),
-            );
-            None
-        }
+        (true, Some(_past)) => section.refuse(
+            "until",
+            "the date has passed",
+            "write `plaintext = \"reject\"` and remove `until`, or give a later date",
+        ),
+        (true, None) => section.refuse(
+            "plaintext",
+            "plaintext is accepted without a date on which that ends",
+            "for example: until = 2027-06-30",
+        ),
+        (false, Some(_)) => section.refuse(
+            "until",
+            "a date on which plaintext ends to be accepted, but it is rejected already",
+            "remove it, or write `plaintext = \"accept\"`",
+        ),
     }
 }
 
@@ -113,30 +98,22 @@ fn in_store(pattern: &Pattern) -> bool {
 }
 
 fn undecryptable(section: &Section<'_>) -> Option<Undecryptable> {
-    let deliver = deliver(section);
-    let nak_delay = section.optional("nak-delay", value::duration);
-    let after = section.optional("limit", value::duration);
-    let then = section.optional("at-limit", value::word);
-    check_delay(section, nak_delay.flatten().zip(after.flatten()));
-    let limit = limit(section, after, then);
-    Some(Undecryptable {
-        deliver: deliver?,
-        nak_delay: nak_delay?,
-        limit: limit?,
-    })
-}
-
-fn deliver(section: &Section<'_>) -> Option<Substitute> {
-    let deliver: Substitute = section.one("deliver", value::word)?;
-    if deliver == Substitute::Envelope {
+    let deliver = section.one("deliver", value::word);
+    if deliver == Some(Substitute::Envelope) {
         section.warn(
             "deliver",
-            "agents get ciphertext where a message does not open: a setting for debugging"
-                .to_owned(),
+            "agents get ciphertext where a message does not open: a setting for debugging",
             "write `deliver = \"nothing\"` as soon as the cause is found",
         );
     }
-    Some(deliver)
+    let nak_delay = section.optional("nak-delay", value::duration);
+    let after = section.optional("limit", value::duration);
+    check_delay(section, nak_delay.flatten().zip(after.flatten()));
+    read_all!(Undecryptable {
+        deliver: deliver,
+        nak_delay: nak_delay,
+        limit: limit(section, after),
+    })
 }
 
 /// `nak-delay` must be below `limit`, which is checked only when the message is delivered again.
@@ -152,39 +129,29 @@ fn check_delay(section: &Section<'_>, pair: Option<(Duration, Duration)>) {
     section.error("nak-delay", message, help);
 }
 
-#[expect(clippy::option_option, reason = "absent and mistaken are two things")]
-fn limit(
-    section: &Section<'_>,
-    after: Option<Option<Duration>>,
-    then: Option<Option<AtLimit>>,
-) -> Option<Option<Limit>> {
+fn limit(section: &Section<'_>, after: Option<Option<Duration>>) -> Option<Option<Limit>> {
+    let then = section.optional("at-limit", value::word);
     match (after?, then?) {
         (None, None) => Some(None),
         (Some(after), Some(then)) => {
             if then == AtLimit::Terminate {
                 section.warn(
                     "at-limit",
-                    "a message that stays unreadable for so long is given up: its consumer gets it no more, and a work queue deletes it".to_owned(),
+                    "a message that stays unreadable for so long is given up: its consumer gets it no more, and a work queue deletes it",
                     "write `at-limit = \"envelope\"`, or remove it with `limit`, to lose nothing that is stored",
                 );
             }
             Some(Some(Limit { after, then }))
         }
-        (Some(_), None) => {
-            section.error(
-                "limit",
-                "a limit, but not what happens when it is reached".to_owned(),
-                "add `at-limit = \"envelope\"` or `at-limit = \"terminate\"`".to_owned(),
-            );
-            None
-        }
-        (None, Some(_)) => {
-            section.error(
-                "at-limit",
-                "what happens at the limit, but there is none".to_owned(),
-                "add a limit, for example `limit = \"5m\"`, or remove it".to_owned(),
-            );
-            None
-        }
+        (Some(_), None) => section.refuse(
+            "limit",
+            "a limit, but not what happens when it is reached",
+            "add `at-limit = \"envelope\"` or `at-limit = \"terminate\"`",
+        ),
+        (None, Some(_)) => section.refuse(
+            "at-limit",
+            "what happens at the limit, but there is none",
+            "add a limit, for example `limit = \"5m\"`, or remove it",
+        ),
     }
 }

@@ -23,6 +23,8 @@ pub struct Key {
     pub kind: Kind,
     /// What an absent key means.
     pub default: Default,
+    /// When a change of it takes effect.
+    pub takes_effect: TakesEffect,
     /// An example line.
     pub example: &'static str,
     /// What it does.
@@ -71,13 +73,26 @@ pub enum Default {
     Required,
 }
 
-/// Declares a table of keys, in the order of the reference page: path, type, default; example; description.
+/// When a change of a key takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakesEffect {
+    /// At a reload. Of a list of tables: one that is new.
+    AtReload,
+    /// At the next start. Of a table: whether there is one.
+    AtRestart,
+    /// A table that means nothing by itself: as each of its keys says.
+    ByKey,
+}
+
+/// Declares a table of keys, in the order of the reference page: path, type, default, when a change takes effect; example;
+/// description.
 macro_rules! keys {
-    ($($path:literal: $kind:expr, $default:expr; $example:literal; $effect:literal)*) => {
+    ($($path:literal: $kind:expr, $default:expr, $takes_effect:expr; $example:literal; $effect:literal)*) => {
         pub(super) const KEYS: &[Key] = &[$(Key {
             path: $path,
             kind: $kind,
             default: $default,
+            takes_effect: $takes_effect,
             example: $example,
             effect: $effect,
         }),*];

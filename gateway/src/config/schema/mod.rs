@@ -5,7 +5,7 @@ mod key;
 mod keyring;
 mod tls;
 
-pub use key::{Default, Key, Kind};
+pub use key::{Default, Key, Kind, TakesEffect};
 
 /// Every key, in the order of the reference page; a table comes before its keys.
 pub fn keys() -> impl Iterator<Item = &'static Key> {
@@ -16,6 +16,21 @@ pub fn keys() -> impl Iterator<Item = &'static Key> {
 #[must_use]
 pub fn key(path: &str) -> Option<&'static Key> {
     keys().find(|key| key.path == path)
+}
+
+/// The key of a setting as the audit log names it, `keyring.agents.bind` for `keyring[].bind`.
+#[must_use]
+pub fn key_of_setting(setting: &str) -> Option<&'static Key> {
+    let in_keyring = setting.strip_prefix("keyring.");
+    match in_keyring.and_then(|setting| setting.split_once('.')) {
+        Some((_keyring, name)) => key(&format!("keyring[].{name}")),
+        None => key(setting),
+    }
+}
+
+/// The path of a key for people: `keyring.bind`.
+pub(super) fn shown(path: &str) -> String {
+    path.replace("[]", "")
 }
 
 /// Whether the table at `path` (empty, or ending in a dot) has `name`; if not, what to write instead.
@@ -30,7 +45,7 @@ pub(super) fn known(path: &str, name: &str) -> Result<(), String> {
     if let Some(elsewhere) = keys().find(|key| last(key.path) == name) {
         return Err(match section(elsewhere.path) {
             "" => format!("`{name}` stands at the top of the file, before the first section"),
-            section => format!("`{name}` belongs in `{}`", section.replace("[]", "")),
+            section => format!("`{name}` belongs in `{}`", shown(section)),
         });
     }
     here.sort_unstable();
@@ -52,10 +67,12 @@ pub(super) fn closest<'n>(name: &str, names: &[&'n str]) -> Option<&'n str> {
     (best.0 >= 0.6).then_some(best.1)
 }
 
-fn last(path: &str) -> &str {
+/// The name of a key in its table.
+pub(super) fn last(path: &str) -> &str {
     path.rsplit('.').next().unwrap_or(path)
 }
 
-fn section(path: &'static str) -> &'static str {
+/// The path of the table in which a key stands; empty at the top of the file.
+pub(super) fn section(path: &str) -> &str {
     path.rsplit_once('.').map_or("", |(section, _)| section)
 }

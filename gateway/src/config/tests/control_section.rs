@@ -17,14 +17,13 @@ fn an_empty_section_takes_the_servers_and_no_credentials() {
     let config = control("servers = [\"n1.example\", \"nats://[::1]:5\"]\n[control]");
     assert_eq!(config.servers, ["n1.example:4222", "[::1]:5"]);
     assert_eq!(config.login, None);
-    assert!(config.domains.is_empty() && config.api_prefixes.is_empty());
+    assert!(config.domains.is_empty());
     assert_eq!(config.deadline, Duration::from_secs(30));
 }
 
 #[test]
 fn every_key_of_the_section_is_read() {
     let text = r#"
-        jetstream.api-prefixes = ["JS.acme.API."]
         [control]
         servers = "10.0.0.1"
         user = "keyway"
@@ -37,7 +36,6 @@ fn every_key_of_the_section_is_read() {
     let (user, file) = ("keyway".to_owned(), PathBuf::from("/etc/keyway/secret"));
     assert_eq!(config.login, Some(Login::Password { user, file }));
     assert_eq!(config.domains, ["hub", "edge"]);
-    assert_eq!(config.api_prefixes, ["JS.acme.API"]);
     assert_eq!(config.deadline, Duration::from_mins(2));
 }
 

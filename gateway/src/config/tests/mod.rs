@@ -32,7 +32,7 @@ fn environment() -> Environment {
     }
 }
 
-fn read(text: &str) -> Result<(GatewayConfig, Vec<Warning>), Errors> {
+fn read(text: &str) -> Result<(GatewayConfig, Vec<Finding>), Errors> {
     check_text("gw.toml", text, Path::new("/etc/keyway"), &environment())
 }
 

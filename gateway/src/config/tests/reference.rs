@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::fs;
 
 use super::examples::repository;
-use super::schema::{Default, Key, Kind, keys};
+use super::schema::{Default, Key, Kind, TakesEffect, keys};
 use super::*;
 
 const BEGIN: &str = "<!-- keys: begin -->\n";
@@ -50,6 +50,11 @@ fn render(page: &mut String, key: &Key) -> std::fmt::Result {
         Default::Value(text) => writeln!(page, "- default: `{text}`")?,
         Default::Described(words) => writeln!(page, "- default: {words}")?,
         Default::Required => writeln!(page, "- required")?,
+    }
+    match key.takes_effect {
+        TakesEffect::AtReload => writeln!(page, "- a change takes effect: at a reload")?,
+        TakesEffect::AtRestart => writeln!(page, "- a change takes effect: at a restart")?,
+        TakesEffect::ByKey => {}
     }
     writeln!(page, "- example: `{}`", key.example)
 }

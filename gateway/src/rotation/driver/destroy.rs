@@ -147,6 +147,7 @@ impl ManagedKeyring {
         Some(RetentionQuestion {
             keyring: self.name.clone(),
             subjects: subjects_ever_served(rule, version),
+            api_prefixes: shared.policy.api_prefixes().collect(),
             kid: version.kid,
             activated,
             deactivated,

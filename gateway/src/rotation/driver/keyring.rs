@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use strum::VariantArray as _;
+use strum::{VariantArray as _, VariantNames as _};
 
 use crate::audit::Trigger;
 use crate::catalogue::{Record, State, Version};
@@ -56,9 +56,9 @@ impl ManagedKeyring {
             stopped: None,
             meters: KeyringKeyMetrics::new(
                 name.as_str(),
-                State::ALL.into_iter().map(State::name),
+                State::VARIANTS.iter().map(<&str>::from),
                 PublishStall::VARIANTS.iter().map(<&str>::from),
-                Trigger::ALL.iter().map(|trigger| trigger.word()),
+                Trigger::VARIANTS.iter().copied(),
             ),
             challenged: None,
             pending_rotations: Vec::new(),

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use strum::VariantArray as _;
+
 use crate::catalogue::State;
 use crate::envelope::Volume;
 use crate::metrics::{ActiveKey, AuditLogState, RotationOutcome, RotationStep};
@@ -44,8 +46,8 @@ impl ManagedKeyring {
                 .filter(|version| version.state == wanted)
                 .count()
         };
-        let counts = State::ALL.map(|state| u32::try_from(count(state)).unwrap_or(u32::MAX));
-        meters.versions(counts.into_iter());
+        let counts = State::VARIANTS.iter().map(|state| count(*state));
+        meters.versions(counts.map(|count| u32::try_from(count).unwrap_or(u32::MAX)));
         meters.active(self.active_key(shared).unwrap_or_default());
         meters.oldest(self.oldest(shared));
     }
@@ -100,9 +102,9 @@ impl ManagedKeyring {
     ) {
         let now = shared.clock.instant();
         let meters = &self.meters;
-        let trigger = reason.trigger.word();
+        let trigger = reason.trigger.into();
         if outcome.is_err() {
-            meters.event_failed(step.word());
+            meters.event_failed(step.into());
             if leads_to_switch(step) {
                 meters.rotated(trigger, RotationOutcome::Failed);
             }

@@ -350,8 +350,8 @@ impl ManagedKeyring {
         let version = made.or_else(known);
         let version = version.map(|version| version.label.to_string());
         let version = version.unwrap_or_default();
-        let (keyring, step, why) = (&self.name, step.word(), reason.why.printable());
-        let trigger = reason.trigger.word();
+        let (keyring, step, why) = (&self.name, <&str>::from(step), reason.why.printable());
+        let trigger = <&str>::from(reason.trigger);
         match failed {
             None => tracing::info!(%keyring, version, deed = step, trigger, why, "key event"),
             Some(error) => {

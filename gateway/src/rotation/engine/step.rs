@@ -1,5 +1,7 @@
 //! The actions that the engine decides on, and the diagram of the key states.
 
+use strum::{IntoStaticStr, VariantArray as _};
+
 use crate::catalogue::{Opens, Proposal, State};
 use crate::rotation::reason::Reason;
 
@@ -14,8 +16,9 @@ pub struct Action {
     pub reason: Reason,
 }
 
-/// One step in the lifecycle of a key version. The process may crash after any of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One step in the lifecycle of a key version. The process may crash after any of them. Its word is that in logs and metrics.
+#[derive(Clone, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Step {
     /// Generate a secret, wrap it, write it as pre-active, read it back.
     Generate,
@@ -63,26 +66,6 @@ impl Step {
             | Self::Compromise(number)
             | Self::Suspend(number)
             | Self::Restore(number, _) => Some(*number),
-        }
-    }
-
-    /// The name in logs and metrics.
-    #[must_use]
-    pub const fn word(&self) -> &'static str {
-        match self {
-            Self::Generate => "generate",
-            Self::Distribute(_) => "distribute",
-            Self::Challenge(..) => "challenge",
-            Self::Admit(_) => "admit",
-            Self::Activate(_) => "activate",
-            Self::Discard(_) => "discard",
-            Self::Archive(_) => "archive",
-            Self::Inspect(_) => "inspect",
-            Self::Propose(..) => "propose",
-            Self::Destroy(_) => "destroy",
-            Self::Compromise(_) => "compromise",
-            Self::Suspend(_) => "suspend",
-            Self::Restore(..) => "restore",
         }
     }
 
@@ -150,8 +133,8 @@ pub const fn transition_label(from: State, to: State) -> Option<&'static str> {
 /// The state machine as a Mermaid diagram: what `docs/rotation.md` shows.
 #[must_use]
 pub fn state_diagram() -> String {
-    let name = |state: State| state.name().replace('-', "_");
-    let boxes = State::ALL.map(|state| {
+    let name = |state: &State| state.to_string().replace('-', "_");
+    let boxes = State::VARIANTS.iter().map(|state| {
         let seals = if state.seals() { ", seals" } else { "" };
         let opens = match state.opens() {
             Opens::No => "opens nothing",
@@ -161,14 +144,14 @@ pub fn state_diagram() -> String {
         };
         format!("    state \"{state}: {opens}{seals}\" as {}\n", name(state))
     });
-    let arrows = State::ALL.into_iter().flat_map(|from| {
+    let arrows = State::VARIANTS.iter().flat_map(|from| {
         from.next().iter().filter_map(move |to| {
-            let step = transition_label(from, *to)?;
-            Some(format!("    {} --> {}: {step}\n", name(from), name(*to)))
+            let step = transition_label(*from, *to)?;
+            Some(format!("    {} --> {}: {step}\n", name(from), name(to)))
         })
     });
     let born = "    [*] --> pre_active: generate\n".to_owned();
-    let lines = boxes.into_iter().chain([born]).chain(arrows);
+    let lines = boxes.chain([born]).chain(arrows);
     std::iter::once("stateDiagram-v2\n".to_owned())
         .chain(lines)
         .collect()
