@@ -14,6 +14,7 @@
 //! | 0 | [`disk`] | files that must survive a crash, or whose permissions matter |
 //! | 0 | [`fault`] | who must act on an error, and whether retrying can help |
 //! | 0 | [`strict_json`] | strict reading of JSON in files and requests |
+//! | 0 | [`later`] | results that come later, for whoever must not wait |
 //! | 0 | [`printable`] | escaping of untrusted text for terminals and logs |
 //! | 0 | [`secret`] | key material in memory: wiped, never printed |
 //! | 0 | [`wire`] | the NATS client protocol; knows nothing of keys |
@@ -47,6 +48,7 @@ pub mod dataplane;
 pub mod disk;
 pub mod fault;
 pub mod keyring;
+pub mod later;
 pub mod metrics;
 pub mod operations;
 pub mod policy;

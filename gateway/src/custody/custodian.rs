@@ -2,21 +2,30 @@
 
 use super::wrapped::{KekId, Wrapped};
 use crate::fault::{Fault, Faulty};
+use crate::later::Later;
 use crate::secret::{NoEntropy, Secret};
 
-/// Guards the KEK.
+/// Guards the KEK. Answers come later; one that waits for another process or host does so on a thread of its own, with a deadline.
 pub trait Custodian: Send + Sync {
     /// Wraps a secret; only the same context unwraps it.
     ///
     /// # Errors
     /// [`WrapFailed`].
-    fn wrap(&self, secret: &Secret, context: &[u8]) -> Result<Wrapped, WrapFailed>;
+    fn wrap<'a>(
+        &'a self,
+        secret: &'a Secret,
+        context: &'a [u8],
+    ) -> Later<'a, Result<Wrapped, WrapFailed>>;
 
     /// Unwraps what [`Custodian::wrap`] returned for this context.
     ///
     /// # Errors
     /// [`UnwrapFailed`], which tells another KEK from damage.
-    fn unwrap(&self, wrapped: &Wrapped, context: &[u8]) -> Result<Secret, UnwrapFailed>;
+    fn unwrap<'a>(
+        &'a self,
+        wrapped: &'a Wrapped,
+        context: &'a [u8],
+    ) -> Later<'a, Result<Secret, UnwrapFailed>>;
 
     /// A description for status and logs.
     fn describe(&self) -> Description;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::custodian::{Custodian, UnwrapFailed, WrapFailed};
 use super::wrapped::Wrapped;
 use crate::fault::{Fault, Faulty};
+use crate::later::wait;
 use crate::secret::{NoEntropy, Secret, on_wiped_thread};
 
 /// The format that this version writes, and the highest that it reads.
@@ -108,7 +109,7 @@ pub fn create_signing_key(
     let pair = on_wiped_thread(|| Ed25519KeyPair::from_seed_unchecked(seed.expose()))
         .map_err(|_rejected| WrapFailed::Cipher)?;
     let public = pair.public_key().as_ref();
-    let wrapped = custodian.wrap(&seed, &[purpose.context(), public].concat())?;
+    let wrapped = wait(custodian.wrap(&seed, &[purpose.context(), public].concat()))?;
     let json = format!(
         "{{\n  \"format\": {FORMAT},\n  \"public\": \"{}\",\n  \"wrapped\": \"{wrapped}\"\n}}\n",
         BASE64.encode(public),
@@ -130,7 +131,7 @@ pub fn open_signing_key(
         .wrapped
         .parse()
         .map_err(|e| damaged(format!("`wrapped`: {e}")))?;
-    let seed = custodian.unwrap(&wrapped, &[purpose.context(), &public].concat())?;
+    let seed = wait(custodian.unwrap(&wrapped, &[purpose.context(), &public].concat()))?;
     on_wiped_thread(|| Ed25519KeyPair::from_seed_and_public_key(seed.expose(), &public))
         .map_err(|_rejected| damaged("seed and public key do not belong together"))
 }
@@ -209,8 +210,9 @@ mod tests {
             drop((made, on_wiped_thread(|| opened.sign(b"what"))));
             let (json, public) = read(&content).unwrap();
             let context = [SigningPurpose::Audit.context(), &public].concat();
-            let seed = kek.unwrap(&json.wrapped.parse().unwrap(), &context);
-            masked(seed.ok().unwrap().expose())
+            let wrapped = json.wrapped.parse().unwrap();
+            let seed = kek.unwrap(&wrapped, &context);
+            masked(wait(seed).ok().unwrap().expose())
         });
         assert_eq!(find_in_memory(&seed), Vec::<String>::new());
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::catalogue::{Version, View};
 use crate::config::GatewayConfig;
 use crate::envelope::{Binding, Flags, Header, OVERHEAD};
+use crate::later::wait;
 use crate::policy::KeyringName;
 use crate::printable;
 
@@ -166,9 +167,8 @@ fn open(
     (header, binding): (&Header, Binding<'_>),
     envelope: &[u8],
 ) -> Result<Vec<u8>, Failure> {
-    let key = view
-        .version_key(keyring, version.number)
-        .map_err(|error| Failure::of(&error))?;
+    let key =
+        wait(view.version_key(keyring, version.number)).map_err(|error| Failure::of(&error))?;
     let mut plaintext = vec![0; envelope.len().saturating_sub(OVERHEAD)];
     key.lane(header.suite, header.lane)
         .open(header, binding, envelope, &mut plaintext)

@@ -11,6 +11,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -18,10 +20,10 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, sleep};
 
 use crate::audit::Fact;
-use crate::catalogue::{Mark, State, View};
+use crate::catalogue::{KeyError, Mark, State, View};
 use crate::clock::Clock;
 use crate::disk::{self, Lock, StateDir};
-use crate::envelope::{Kid, Volume};
+use crate::envelope::{Kid, VersionKey, Volume};
 use crate::keyring::{Keys, Miss};
 use crate::metrics::Throttle;
 use crate::policy::Policy;
@@ -30,7 +32,7 @@ use crate::rotation::message_path::SETTLE_POLL;
 
 use super::answer::reply;
 use super::clocks::passed;
-use super::loaded::{Halt, Loaded};
+use super::loaded::{Halt, KeyLoad, Loaded};
 use super::misses::{Misses, REREAD_INTERVAL};
 use super::request::{DrainChannel, Request};
 use super::reservation::ReservationSize;
@@ -46,6 +48,8 @@ pub(super) const ORPHAN_LOCK_TIME: Duration = Duration::from_secs(5);
 pub(super) struct Follower {
     view: View,
     loaded: Loaded,
+    /// Keys that are being loaded.
+    loads: FuturesUnordered<KeyLoad>,
     misses: Misses,
     /// When the catalogue was last read for a miss.
     reread: Option<Instant>,
@@ -89,19 +93,41 @@ struct BudgetRequest {
 }
 
 impl Driver {
-    /// Closes the catalogue and the audit log. What is reserved stays reserved for the lanes of this process.
-    pub(super) fn hand_over(mut self, channel: DrainChannel, refill: Arc<Notify>) -> Follower {
-        for keyring in &self.keyrings {
-            keyring.reserve_for_hand_over(&mut self.shared);
-        }
-        let mut shared = self.shared;
-        shared.audit_records_left();
-        shared.audit_fact(Fact::GatewayHandedOver);
-        shared.keep_time();
-        Follower {
-            view: shared.catalogue.release(),
+    /// Closes the catalogue and the audit log, once nothing is under way. What is reserved stays reserved for the lanes of this
+    /// process.
+    pub(super) async fn hand_over(
+        mut self,
+        channel: DrainChannel,
+        refill: Arc<Notify>,
+    ) -> Option<Follower> {
+        self.rest().await;
+        let Self {
+            keyrings,
+            mut tasks,
+            context,
+            misses,
+            ..
+        } = self;
+        let reserves = async {
+            for keyring in &keyrings {
+                keyring.reserve_for_hand_over().await;
+            }
+        };
+        tasks.until(reserves).await;
+        context.with(|shared| {
+            shared.audit_records_left();
+            shared.audit_fact(Fact::GatewayHandedOver);
+        });
+        tasks.until(context.keep_time()).await;
+        // What is still waited for, such as keys that are being loaded, is begun anew by the follower.
+        drop((tasks, keyrings));
+        let mut shared = context.into_shared()?;
+        shared.loaded.forget_loads();
+        Some(Follower {
+            view: shared.view.following(),
             loaded: shared.loaded,
-            misses: self.misses,
+            loads: FuturesUnordered::new(),
+            misses,
             reread: None,
             keys: shared.keys,
             clock: shared.clock,
@@ -120,7 +146,7 @@ impl Driver {
             revoked: Vec::new(),
             returned: HashMap::new(),
             asked: HashMap::new(),
-        }
+        })
     }
 }
 
@@ -136,6 +162,7 @@ impl Follower {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.watch();
+            self.loads.extend(self.loaded.take_begun());
             tokio::select! {
                 request = requests.recv() => match request {
                     Some(Request::Stop) => {
@@ -155,6 +182,7 @@ impl Follower {
                     self.misses.put(miss, &mut misses);
                     self.serve_misses();
                 }
+                Some((kid, key)) = self.loads.next() => self.loaded_key(kid, key),
                 () = readable(self.watched.as_ref()) => self.receive(),
                 () = sleep(SETTLE_POLL), if !self.stopping.is_empty() => self.confirm(),
                 () = refill.notified() => self.ask(),
@@ -469,7 +497,9 @@ impl Follower {
             self.reread = Some(now);
             self.refresh();
         }
-        let served = self.misses.serve(&mut self.loaded, &self.view, now);
+        let served = self
+            .misses
+            .serve((&mut self.loaded, &self.view), false, now);
         if served.newly {
             self.install();
         }
@@ -486,6 +516,15 @@ impl Follower {
             self.loaded.replace_policy(Arc::clone(&self.policy));
             self.install();
         }
+    }
+
+    fn loaded_key(&mut self, kid: Kid, key: Result<VersionKey, KeyError>) {
+        if let Err(error) = self.loaded.take_key(&self.view, kid, key) {
+            tracing::error!(%kid, %error, "a key version cannot be loaded");
+        } else {
+            self.install();
+        }
+        self.serve_misses();
     }
 
     fn install(&mut self) {

@@ -6,6 +6,7 @@ use crate::disk::{self, Lock};
 use crate::rotation::drain::DrainLink;
 
 use super::answer::Answer;
+use super::reload::Waiting;
 use super::tick::Driver;
 
 /// The channels of a process that begins to drain.
@@ -19,11 +20,9 @@ pub(in crate::rotation) struct DrainChannel {
 pub(in crate::rotation) enum Request {
     /// A question or an order; dropped once another process writes.
     Ask(Box<dyn FnOnce(&mut Driver) + Send>),
-    /// Close the catalogue and the audit log. The answer comes when that is done: links to processes that drain already.
-    HandOver {
-        channel: DrainChannel,
-        answer: Answer<Vec<DrainLink>>,
-    },
+    /// A reload, or the hand-over to another process: the answer to that comes when the catalogue and the audit log are closed, with
+    /// links to processes that drain already.
+    Wait(Waiting),
     /// The lock of the state directory, where this process drained and the one that took over has ended.
     Lock {
         answer: Answer<Result<Lock, disk::Error>>,

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
@@ -12,6 +11,7 @@ use crate::rotation::message_path::stop_sealing;
 
 use super::answer::reply;
 use super::request::Request;
+use super::shared::Shared;
 use super::tick::{Driver, TICK};
 
 impl Driver {
@@ -21,8 +21,8 @@ impl Driver {
         mut requests: mpsc::Receiver<Request>,
         mut misses: mpsc::Receiver<Miss>,
     ) -> mpsc::Receiver<Miss> {
-        let refill = Arc::clone(&self.shared.refill);
-        self.shared.drainers.watch();
+        let refill = self.context.with(|shared| Arc::clone(&shared.refill));
+        let mut watch = self.context.with(|shared| shared.drainers.watch());
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -30,50 +30,72 @@ impl Driver {
                 request = requests.recv() => match request {
                     Some(Request::Stop) => break,
                     None => {
-                        stop_sealing(&self.shared.keys);
+                        stop_sealing(&self.keys());
                         break;
                     }
-                    Some(Request::HandOver { channel, answer }) => {
-                        self.shared.check_wall_clock();
-                        self.handle_drainers();
-                        let drainers = self.shared.drainers.links();
-                        let follower = self.hand_over(channel, refill);
-                        reply(answer, drainers);
-                        return Box::pin(follower.run(requests, misses)).await;
+                    Some(Request::Wait(waiting)) => {
+                        self.context.with(Shared::check_wall_clock);
+                        self.waiting.push_back(waiting);
                     }
                     Some(Request::Ask(work)) => {
-                        self.shared.check_wall_clock();
+                        self.context.with(Shared::check_wall_clock);
                         work(&mut self);
                     }
-                    Some(Request::Lock { .. }) => self.shared.check_wall_clock(),
+                    Some(Request::Lock { .. }) => self.context.with(Shared::check_wall_clock),
                 },
                 Some(miss) = misses.recv() => {
                     self.misses.put(miss, &mut misses);
                     self.serve_misses();
                 }
                 () = refill.notified() => self.refill(),
-                () = self.shared.drainers.ready() => self.handle_drainers(),
-                Some(told) = self.shared.inspections.next(), if !self.shared.inspections.is_empty() => self.inspected(told),
+                () = watch.ready() => {
+                    self.handle_drainers();
+                    self.context.with(|shared| watch.retain(&shared.drainers));
+                }
+                () = self.tasks.some_ended() => self.follow_up(),
                 _now = ticks.tick() => {
                     self.tick();
                     self.serve_misses();
                 }
             }
+            if let Some((channel, answer)) = self.go_on() {
+                self.handle_drainers();
+                let drainers = self.context.with(|shared| shared.drainers.links());
+                let Some(follower) = self.hand_over(channel, refill).await else {
+                    return misses;
+                };
+                reply(answer, drainers);
+                return Box::pin(follower.run(requests, misses)).await;
+            }
         }
-        self.shared.check_wall_clock();
-        self.settle_all();
-        self.shared.audit_records_left();
-        self.shared.audit_fact(Fact::GatewayStopped);
+        self.context.with(Shared::check_wall_clock);
+        self.settle_all().await;
+        self.context.with(|shared| {
+            shared.audit_records_left();
+            shared.audit_fact(Fact::GatewayStopped);
+        });
         // Last: it says how far the audit log has come.
-        self.shared.keep_time();
+        let context = self.context.clone();
+        self.tasks.until(context.keep_time()).await;
         misses
     }
 
-    /// Writes the exact use of all active versions, once the workers have ended.
-    pub(super) fn settle_all(&mut self) {
-        self.shared.keep_time();
-        for keyring in &self.keyrings {
-            keyring.settle_active(&mut self.shared);
-        }
+    /// Writes the exact use of all active versions, once the workers have ended and what had begun is done.
+    pub(super) async fn settle_all(&mut self) {
+        self.rest().await;
+        let Self {
+            keyrings,
+            tasks,
+            context,
+            ..
+        } = self;
+        tasks
+            .until(async {
+                context.keep_time().await;
+                for keyring in keyrings {
+                    keyring.settle_active().await;
+                }
+            })
+            .await;
     }
 }

@@ -21,8 +21,10 @@ use crate::custody::{Custodian, Description, UnwrapFailed, WrapFailed, Wrapped, 
 use crate::disk::testing::CrashDisk;
 use crate::disk::{Files, Lock, StateDir};
 use crate::envelope::Kid;
+use crate::later::{Later, ready};
 use crate::retention::{RetentionAnswer, RetentionQuestion};
-use crate::rotation::external::{Inspection, Inspector};
+use crate::rotation::driver::testing::Backlog;
+use crate::rotation::external::Inspector;
 use crate::secret::Secret;
 
 /// 2026-11-23T10:00:00Z.
@@ -91,10 +93,11 @@ impl Fixture {
         &self,
         faults: &Faults,
         traffic: &Traffic,
-        manual_clock: &ManualClock,
+        (manual_clock, backlog): (&ManualClock, &Backlog),
     ) -> Arc<dyn Custodian> {
         Arc::new(FaultyCustodian {
             kek: Arc::clone(&self.kek),
+            backlog: backlog.clone(),
             faults: faults.clone(),
             traffic: traffic.clone(),
             manual_clock: manual_clock.clone(),
@@ -206,6 +209,7 @@ impl Files for FaultyFiles {
 /// A custodian that is slow or refuses at times.
 struct FaultyCustodian {
     kek: Arc<local::Kek>,
+    backlog: Backlog,
     faults: Faults,
     traffic: Traffic,
     manual_clock: ManualClock,
@@ -223,20 +227,36 @@ impl FaultyCustodian {
 }
 
 impl Custodian for FaultyCustodian {
-    fn wrap(&self, secret: &Secret, context: &[u8]) -> Result<Wrapped, WrapFailed> {
+    fn wrap<'a>(
+        &'a self,
+        secret: &'a Secret,
+        context: &'a [u8],
+    ) -> Later<'a, Result<Wrapped, WrapFailed>> {
         self.wait();
-        if self.faults.custodian_refuses() {
-            return Err(WrapFailed::Cipher);
-        }
-        self.kek.wrap(secret, context)
+        let turn = self.backlog.ask(|| ());
+        Box::pin(async move {
+            turn.await;
+            if self.faults.custodian_refuses() {
+                return Err(WrapFailed::Cipher);
+            }
+            self.kek.wrap(secret, context).await
+        })
     }
 
-    fn unwrap(&self, wrapped: &Wrapped, context: &[u8]) -> Result<Secret, UnwrapFailed> {
+    fn unwrap<'a>(
+        &'a self,
+        wrapped: &'a Wrapped,
+        context: &'a [u8],
+    ) -> Later<'a, Result<Secret, UnwrapFailed>> {
         self.wait();
-        if self.faults.custodian_refuses() {
-            return Err(UnwrapFailed::Damaged);
-        }
-        self.kek.unwrap(wrapped, context)
+        let turn = self.backlog.ask(|| ());
+        Box::pin(async move {
+            turn.await;
+            if self.faults.custodian_refuses() {
+                return Err(UnwrapFailed::Damaged);
+            }
+            self.kek.unwrap(wrapped, context).await
+        })
     }
 
     fn describe(&self) -> Description {
@@ -314,14 +334,12 @@ fn unknown() -> RetentionAnswer {
 }
 
 impl Inspector for Bus {
-    fn inspect(&self, question: RetentionQuestion) -> Inspection {
+    fn inspect(&self, question: RetentionQuestion) -> Later<'static, RetentionAnswer> {
         if self.state().at_once {
-            return Inspection::Answered(self.answer(question.kid));
+            return ready(self.answer(question.kid));
         }
         let (sender, receiver) = oneshot::channel();
         self.state().waiting.push((question.kid, sender));
-        Inspection::Later(Box::pin(async move {
-            receiver.await.unwrap_or_else(|_gone| unknown())
-        }))
+        Box::pin(async move { receiver.await.unwrap_or_else(|_gone| unknown()) })
     }
 }
