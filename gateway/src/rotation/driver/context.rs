@@ -77,15 +77,13 @@ impl Context {
     /// Repeated at every tick until it succeeds.
     pub(super) async fn refresh(&self) {
         let read = self.with(|shared| shared.records.read(None)).await;
-        let read = self.with(|shared| shared.take_read(read));
+        drop(self.with(|shared| shared.take_read(read)));
         // Outcomes in doubt are resolved for each keyring by itself: an unreadable record must not block the others.
         for keyring in self.with(|shared| shared.keyring_names()) {
             if let Err(error) = self.resolve_outcome(&keyring).await {
                 tracing::debug!(%error, "what came of a key event is not known yet");
             }
         }
-        self.with(Shared::install);
-        drop(read);
     }
 
     /// Resolves an unknown outcome before anything more is done to a keyring.

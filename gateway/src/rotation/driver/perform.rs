@@ -159,7 +159,11 @@ impl Actor {
         let set = self
             .with(|_keyring, shared| shared.records.set(change))
             .await;
-        Ok(self.with(|_keyring, shared| shared.view.adopt(set))?)
+        Ok(self.with(|_keyring, shared| {
+            let set = shared.view.adopt(set);
+            // A failure may have shown that an earlier write took effect.
+            set.inspect_err(|_error| shared.install())
+        })?)
     }
 }
 

@@ -106,6 +106,7 @@ impl Shared {
     /// Takes what the writer has read.
     pub(super) fn take_read(&mut self, answer: Answer<LoadError>) -> Result<(), LoadError> {
         let read = self.view.adopt(answer);
+        self.install();
         self.in_doubt = read.is_err();
         self.watch_for_rollback(&read);
         if let Err(error) = &read

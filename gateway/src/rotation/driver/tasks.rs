@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use futures_util::Stream as _;
@@ -12,15 +12,15 @@ use futures_util::stream::FuturesUnordered;
 /// Work that ends by itself.
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Begins work. Clones begin it for the same [`Tasks`].
-#[derive(Clone, Default)]
-pub(super) struct Spawner(Rc<RefCell<Vec<Task>>>);
+/// Begins work for [`Tasks`], which work holds on its part.
+#[derive(Clone)]
+pub(super) struct Spawner(Weak<RefCell<Vec<Task>>>);
 
-/// The work that is under way.
+/// The work that is under way. What is not done when this is dropped is not done any more.
 #[derive(Default)]
 pub(super) struct Tasks {
     running: FuturesUnordered<Task>,
-    begun: Spawner,
+    begun: Rc<RefCell<Vec<Task>>>,
 }
 
 impl Spawner {
@@ -28,22 +28,24 @@ impl Spawner {
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         let mut task: Task = Box::pin(task);
         let mut nobody = Context::from_waker(Waker::noop());
-        if task.as_mut().poll(&mut nobody).is_pending() {
-            self.0.borrow_mut().push(task);
+        if task.as_mut().poll(&mut nobody).is_pending()
+            && let Some(begun) = self.0.upgrade()
+        {
+            begun.borrow_mut().push(task);
         }
     }
 }
 
 impl Tasks {
     pub(super) fn spawner(&self) -> Spawner {
-        self.begun.clone()
+        Spawner(Rc::downgrade(&self.begun))
     }
 
     /// Goes on with all work that can go on; whether some has gone on or ended.
     fn advance(&mut self, context: &mut Context<'_>) -> bool {
         let mut went_on = false;
         loop {
-            let begun = std::mem::take(&mut *self.begun.0.borrow_mut());
+            let begun = std::mem::take(&mut *self.begun.borrow_mut());
             let nothing_new = begun.is_empty();
             self.running.extend(begun);
             match Pin::new(&mut self.running).poll_next(context) {

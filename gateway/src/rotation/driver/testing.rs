@@ -67,6 +67,14 @@ impl Backlog {
         })
     }
 
+    /// Asks for something that is waited for at once, and so is done at once.
+    pub(super) fn at_once<T>(&self, ask: impl FnOnce() -> T) -> T {
+        let delays = self.state().delays.take();
+        let value = ask();
+        self.state().delays = delays;
+        value
+    }
+
     pub(super) fn len(&self) -> usize {
         self.state().work.len()
     }

@@ -224,6 +224,16 @@ impl<'h> SimulatedRun<'h> {
         self.note_revocations();
     }
 
+    /// The process has ended: of what was begun some may still be done.
+    fn drop_work(&mut self) {
+        while self.backlog.len() > 0 && self.rng_of_work.one_in(2) {
+            let which = self.rng_of_work.index(self.backlog.len());
+            self.backlog.complete(which);
+        }
+        self.backlog.clear();
+        self.revocations.clear();
+    }
+
     /// A revocation that was confirmed stays.
     fn note_revocations(&mut self) {
         let is_dead = self.disk.is_dead();
@@ -288,14 +298,8 @@ impl<'h> SimulatedRun<'h> {
         if let End::Stopped = how {
             complete_all(driver.settle_all(), &self.backlog);
         }
-        // What was begun may still be done.
-        while self.backlog.len() > 0 && self.rng_of_work.one_in(2) {
-            let which = self.rng_of_work.index(self.backlog.len());
-            self.backlog.complete(which);
-        }
         drop(driver);
-        self.backlog.clear();
-        self.revocations.clear();
+        self.drop_work();
         self.revive(how);
         self.start();
     }
@@ -335,6 +339,7 @@ impl<'h> SimulatedRun<'h> {
                     );
                     self.traffic.path().end();
                     self.driver = None;
+                    self.drop_work();
                     let how = self.rng.pick(&[End::PowerCut, End::Killed]);
                     self.revive(how);
                 }
@@ -348,8 +353,10 @@ impl<'h> SimulatedRun<'h> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let files = Arc::clone(&self.files);
         let custodian = Arc::clone(&self.custodian);
-        let catalogue =
-            Catalogue::open_on(self.fixture.lock(), files, custodian).map_err(|e| text(&e))?;
+        let catalogue = self
+            .backlog
+            .at_once(|| Catalogue::open_on(self.fixture.lock(), files, custodian));
+        let catalogue = catalogue.map_err(|e| text(&e))?;
         let now = Timestamp::try_from(self.clock.wall()).unwrap();
         let place = audit_log_dir(Arc::clone(&self.files), self.fixture.dir());
         let audit = match Log::open(place, signer(), now, &[]) {
@@ -377,6 +384,13 @@ impl<'h> SimulatedRun<'h> {
         self.traffic.path().begin(driver.keys(), self.workers);
         self.driver = Some(driver);
         Ok(())
+    }
+}
+
+impl Drop for SimulatedRun<'_> {
+    /// What is left to be done holds the catalogue, and so its lock.
+    fn drop(&mut self) {
+        self.backlog.clear();
     }
 }
 
