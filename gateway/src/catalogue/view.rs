@@ -128,6 +128,9 @@ impl View {
     }
 
     /// Takes what the writer knows: the newer of two records.
+    ///
+    /// # Errors
+    /// That with which the writer has answered.
     pub fn adopt<E>(&mut self, answer: Answer<E>) -> Result<(), E> {
         let Answer { records, result } = answer;
         for (keyring, known) in records {

@@ -16,7 +16,7 @@ use crate::retention::JetStream;
 
 use super::config::{ProcessKind, Reload, RotationConfig};
 use super::drain::DrainLink;
-use super::driver::{AuditedOrder, DrainChannel, Driver, Parts, Request, Waiting, reply};
+use super::driver::{AuditedOrder, DrainChannel, Driver, HandOver, Parts, Request, Waiting, reply};
 use super::engine::{DestroyRequest, Order};
 use super::error::{OrderError, StartError};
 use super::external::{Inspector, NoInspector, SingleMember};
@@ -309,7 +309,7 @@ impl Rotation {
             reload,
             answer,
         };
-        let sent = self.requests.send(Request::Wait(waits)).await;
+        let sent = self.requests.send(Request::Wait(Box::new(waits))).await;
         sent.map_err(|_ended| OrderError::Stopping)?;
         answered.await.map_err(|_dropped| OrderError::Stopping)?
     }
@@ -344,7 +344,10 @@ impl Running {
         let channel = DrainChannel { link, moved: moves };
         let asked = self
             .requests
-            .send(Request::Wait(Waiting::HandOver { channel, answer }))
+            .send(Request::Wait(Box::new(Waiting::HandOver(HandOver {
+                channel,
+                answer,
+            }))))
             .await;
         let drainers = match asked {
             Ok(()) => answered.await.ok(),

@@ -11,6 +11,7 @@ use crate::rotation::engine::Failure;
 use crate::rotation::message_path::SETTLE_POLL;
 
 use super::loaded::KeyLoad;
+use super::misses::Reading;
 use super::shared::Shared;
 use super::tasks::Spawner;
 
@@ -105,13 +106,23 @@ impl Context {
         })
     }
 
-    /// Compares the records with those on disk, and reads them where they differ. Yields whether it has read them.
-    pub(super) async fn compare(&self) -> bool {
+    /// Reads the records, of which engines are then to be told. One such read is under way at a time.
+    pub(super) async fn read_all(self) {
+        self.refresh().await;
+        self.with(|shared| {
+            shared.reading = Reading::Done;
+            shared.engines_stale = true;
+        });
+    }
+
+    /// Compares the records with those on disk, and reads them where they differ.
+    pub(super) async fn compare(self) {
         let unchanged = self.with(|shared| shared.records.is_unchanged()).await;
-        if !unchanged {
-            self.refresh().await;
+        if unchanged {
+            self.with(|shared| shared.reading = Reading::Done);
+        } else {
+            self.read_all().await;
         }
-        !unchanged
     }
 
     /// Stops draining processes from sealing under a version, before its record says so.

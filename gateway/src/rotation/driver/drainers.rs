@@ -92,10 +92,7 @@ impl Drainers {
                 DrainMessage::NeedBudget(kid, part) => self.wishes.push(Wish { name, kid, part }),
                 DrainMessage::Unused(kid, unused) => self.note(name, kid, unused),
                 DrainMessage::Stopped(kid, unused) => {
-                    if let Some(drainer) = self.named(name) {
-                        drainer.must_confirm.remove(&kid);
-                    }
-                    let sealed = self.forget(name, kid, unused);
+                    let sealed = self.stopped(name, kid, unused);
                     loaded.returned(kid, unused, sealed);
                 }
                 DrainMessage::Granted(..)
@@ -187,10 +184,12 @@ impl Drainers {
         }
     }
 
-    /// Forgets the part of a process that seals no more under a version; yields what it is known to have sealed.
-    fn forget(&mut self, name: usize, kid: Kid, unused: Volume) -> Volume {
-        let drainer = self.named(name);
-        let part = drainer.and_then(|drainer| drainer.parts.remove(&kid));
+    /// A process seals no more under a version; yields what it is known to have sealed.
+    fn stopped(&mut self, name: usize, kid: Kid, unused: Volume) -> Volume {
+        let part = self.named(name).and_then(|drainer| {
+            drainer.must_confirm.remove(&kid);
+            drainer.parts.remove(&kid)
+        });
         part.map_or_else(Volume::default, |part| {
             LentBudget { unused, ..part }.sealed()
         })

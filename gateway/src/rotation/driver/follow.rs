@@ -33,9 +33,10 @@ use crate::rotation::message_path::SETTLE_POLL;
 use super::answer::reply;
 use super::clocks::passed;
 use super::loaded::{Halt, KeyLoad, Loaded};
-use super::misses::{Misses, REREAD_INTERVAL};
+use super::misses::{Misses, REREAD_INTERVAL, Reading};
 use super::request::{DrainChannel, Request};
 use super::reservation::ReservationSize;
+use super::shared::Shared;
 use super::tick::{Driver, TICK};
 
 /// How long an answer may take before the request is repeated: the other process may not have started yet.
@@ -95,11 +96,7 @@ struct BudgetRequest {
 impl Driver {
     /// Closes the catalogue and the audit log, once nothing is under way. What is reserved stays reserved for the lanes of this
     /// process.
-    pub(super) async fn hand_over(
-        mut self,
-        channel: DrainChannel,
-        refill: Arc<Notify>,
-    ) -> Option<Follower> {
+    pub(super) async fn hand_over(mut self, channel: DrainChannel) -> Option<Box<Follower>> {
         self.rest().await;
         let Self {
             keyrings,
@@ -119,11 +116,17 @@ impl Driver {
             shared.audit_fact(Fact::GatewayHandedOver);
         });
         tasks.until(context.keep_time()).await;
-        // What is still waited for, such as keys that are being loaded, is begun anew by the follower.
+        // With what else is under way ends who holds the shared state. Keys that are being loaded are asked for anew.
         drop((tasks, keyrings));
-        let mut shared = context.into_shared()?;
+        let shared = context.into_shared()?;
+        Some(Follower::new(shared, misses, channel))
+    }
+}
+
+impl Follower {
+    fn new(mut shared: Shared, misses: Misses, channel: DrainChannel) -> Box<Self> {
         shared.loaded.forget_loads();
-        Some(Follower {
+        Box::new(Self {
             view: shared.view.following(),
             loaded: shared.loaded,
             loads: FuturesUnordered::new(),
@@ -132,7 +135,7 @@ impl Driver {
             keys: shared.keys,
             clock: shared.clock,
             read_errors: shared.read_errors,
-            refill,
+            refill: shared.refill,
             link: Some(channel.link),
             watched: None,
             lock: None,
@@ -148,12 +151,10 @@ impl Driver {
             asked: HashMap::new(),
         })
     }
-}
 
-impl Follower {
     /// Runs until it is stopped. Other requests than that and the lock are dropped.
     pub(super) async fn run(
-        mut self,
+        mut self: Box<Self>,
         mut requests: mpsc::Receiver<Request>,
         mut misses: mpsc::Receiver<Miss>,
     ) -> mpsc::Receiver<Miss> {
@@ -499,7 +500,7 @@ impl Follower {
         }
         let served = self
             .misses
-            .serve((&mut self.loaded, &self.view), false, now);
+            .serve((&mut self.loaded, &self.view), Reading::Done, now);
         if served.newly {
             self.install();
         }

@@ -48,7 +48,7 @@ struct Home {
 
 /// A process that drains.
 struct DrainingProcess {
-    follower: Follower,
+    follower: Box<Follower>,
     keys: Arc<Keys>,
     /// The other process, until it ends.
     other: Option<DrainLink>,
@@ -158,12 +158,11 @@ impl Home {
     fn drains(&self) -> (DrainingProcess, Option<Lock>) {
         let (driver, misses) = self.gateway();
         let keys = driver.keys();
-        let refill = driver.shared(|shared| Arc::clone(&shared.refill));
         let (link, other) = DrainLink::pair().unwrap();
         let (moves, moved) = oneshot::channel();
         let channel = DrainChannel { link, moved: moves };
         let drains = DrainingProcess {
-            follower: wait(driver.hand_over(channel, refill)).unwrap(),
+            follower: wait(driver.hand_over(channel)).unwrap(),
             keys,
             other: Some(other),
             _misses: misses,

@@ -60,6 +60,7 @@ impl Drop for WriteTurn<'_> {
 }
 
 /// A keyring and its engine.
+#[expect(clippy::struct_excessive_bools, reason = "neither excludes the other")]
 pub(super) struct ManagedKeyring {
     pub(super) name: KeyringName,
     pub(super) engine: KeyringState,
@@ -124,6 +125,13 @@ impl ManagedKeyring {
             self.events.retain(|queued| !is_report(queued));
         }
         self.events.push_back(event);
+    }
+
+    /// Queues events before those that came meanwhile.
+    fn queue_first(&mut self, events: Vec<Event>) {
+        for event in events.into_iter().rev() {
+            self.events.push_front(event);
+        }
     }
 
     /// The record, if the engine does not know it as it is.
@@ -200,12 +208,7 @@ impl Actor {
                 self.with(|keyring, shared| decide(&mut keyring.engine, shared.now(), event));
             for action in actions {
                 let events = self.perform(action).await;
-                // Before what came meanwhile.
-                self.with(|keyring, _shared| {
-                    for event in events.into_iter().rev() {
-                        keyring.events.push_front(event);
-                    }
-                });
+                self.with(|keyring, _shared| keyring.queue_first(events));
             }
         }
         self.turns.ended.notify_waiters();

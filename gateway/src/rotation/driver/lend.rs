@@ -11,7 +11,7 @@ use super::shared::Shared;
 use super::tick::Driver;
 
 impl Driver {
-    pub(super) fn handle_drainers(&mut self) {
+    pub(super) fn handle_drainers(&self) {
         self.context.with(Shared::hear_drainers);
         for wish in self.context.with(|shared| shared.drainers.take_wishes()) {
             let active =
@@ -30,7 +30,7 @@ impl Actor {
     /// Reserves a part of the active version's budget for another process; none while nothing may be sealed under it.
     async fn grant(self, wish: Wish) {
         let lent = self.lend(wish).await;
-        let part = *lent.as_ref().unwrap_or(&Volume::default());
+        let part = lent.as_ref().copied().unwrap_or_default();
         self.with(|_keyring, shared| shared.drainers.give(wish, part));
         if let Err(error) = lent {
             tracing::error!(%error, "nothing can be reserved for a process that drains; it asks again");

@@ -30,6 +30,13 @@ pub(super) struct Misses {
     loaded: Counter,
 }
 
+/// Whether the records are being read, so that a kid which none has may be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    UnderWay,
+    Done,
+}
+
 /// The answers to misses that could be served.
 pub(super) struct Served {
     /// Whether a version was loaded that is not in the snapshot yet.
@@ -67,7 +74,7 @@ impl Misses {
     pub(super) fn serve(
         &mut self,
         (loaded, view): (&mut Loaded, &View),
-        reading: bool,
+        records: Reading,
         now: Instant,
     ) -> Served {
         let mut waiting = std::mem::take(&mut self.waiting);
@@ -79,7 +86,7 @@ impl Misses {
         };
         let mut failed = HashSet::new();
         for miss in waiting {
-            if reading && view.find_by_kid(miss.kid).is_none() {
+            if records == Reading::UnderWay && view.find_by_kid(miss.kid).is_none() {
                 self.waiting.push(miss);
                 continue;
             }

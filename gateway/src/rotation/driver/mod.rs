@@ -78,7 +78,7 @@ mod tick;
 
 pub(super) use answer::reply;
 pub(super) use refusals::AuditedOrder;
-pub(super) use reload::Waiting;
+pub(super) use reload::{HandOver, Waiting};
 pub(super) use request::{DrainChannel, Request};
 pub(super) use start::Parts;
 pub(super) use tick::Driver;

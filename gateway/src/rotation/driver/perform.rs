@@ -88,11 +88,11 @@ impl Actor {
         if let Some(kid) = intent.stops {
             self.context.stop_drainers(kid).await;
         }
-        let mut outcome = self.attempt(&intent, made).await;
+        let mut outcome = Box::pin(self.attempt(&intent, made)).await;
         let full = |undone: &FailedWrite| undone.known && undone.error.is_full();
         if step.is_urgent() && outcome.as_ref().is_err_and(full) {
             self.with(|_keyring, shared| shared.journal.release(shared.wall()));
-            outcome = self.attempt(&intent, Ok(None)).await;
+            outcome = Box::pin(self.attempt(&intent, Ok(None))).await;
         }
         let outcome = self.with(|keyring, shared| keyring.conclude(shared, intent, outcome));
         drop(turn);
@@ -186,7 +186,7 @@ impl ManagedKeyring {
         shared: &mut Shared,
         step: &Step,
         reason: &Reason,
-    ) -> Result<Intent, Failure> {
+    ) -> Result<Box<Intent>, Failure> {
         let drawn = self.draw(shared, step);
         let drawn = drawn.map_err(|error| Failure::of(&error))?;
         let made = drawn.as_ref().map(DrawnVersion::version);
@@ -198,20 +198,20 @@ impl ManagedKeyring {
         let pending = pending.map_err(|error| Failure::of(&error))?;
         shared.view.set_audit_head(shared.journal.head());
         self.unaudited.take_if(|unaudited| unaudited == reason);
-        Ok(Intent {
+        Ok(Box::new(Intent {
             stops: self.stops(shared, step),
             step: step.clone(),
             reason: reason.clone(),
             drawn,
             pending,
-        })
+        }))
     }
 
     /// Writes the outcome, and puts the record in force.
     fn conclude(
         &self,
         shared: &mut Shared,
-        intent: Intent,
+        intent: Box<Intent>,
         outcome: Result<(), FailedWrite>,
     ) -> Result<(), Failure> {
         let step = &intent.step;

@@ -12,6 +12,7 @@ use crate::rotation::error::OrderError;
 use super::answer::{Answer, reply};
 use super::keyring::Actor;
 use super::request::DrainChannel;
+use super::shared::Shared;
 use super::tick::Driver;
 
 /// Something that waits.
@@ -24,21 +25,38 @@ pub(in crate::rotation) enum Waiting {
     },
     /// Another configuration is in force, and what follows from it is being done.
     Reloaded {
-        weaker: Option<PendingEvent>,
-        what: String,
-        before: Settings,
+        reloaded: Box<Reloaded>,
         answer: Answer<Result<(), OrderError>>,
     },
     /// Another process is to take over.
-    HandOver {
-        channel: DrainChannel,
-        answer: Answer<Vec<DrainLink>>,
-    },
+    HandOver(HandOver),
+}
+
+/// What the audit log is yet to be told of a reload.
+pub(in crate::rotation) struct Reloaded {
+    weaker: Option<PendingEvent>,
+    what: String,
+    before: Settings,
+}
+
+/// Another process is to take over; the answer are the links to processes that drain already.
+pub(in crate::rotation) struct HandOver {
+    pub(in crate::rotation) channel: DrainChannel,
+    pub(in crate::rotation) answer: Answer<Vec<DrainLink>>,
+}
+
+impl Shared {
+    /// The new configuration is in force.
+    fn finish_reload(&mut self, reloaded: Reloaded) {
+        self.install();
+        self.finish_weaker(reloaded.weaker);
+        self.audit_reload(reloaded.what, &reloaded.before);
+    }
 }
 
 impl Driver {
     /// Goes on with what waits, if it need not wait any longer; yields a hand-over.
-    pub(super) fn go_on(&mut self) -> Option<(DrainChannel, Answer<Vec<DrainLink>>)> {
+    pub(super) fn go_on(&mut self) -> Option<HandOver> {
         while self.is_at_rest() {
             match self.waiting.pop_front()? {
                 Waiting::Reload {
@@ -46,28 +64,16 @@ impl Driver {
                     reload,
                     answer,
                 } => match self.reload(*config, reload) {
-                    Ok((weaker, what, before)) => self.waiting.push_front(Waiting::Reloaded {
-                        weaker,
-                        what,
-                        before,
-                        answer,
-                    }),
+                    Ok(reloaded) => self
+                        .waiting
+                        .push_front(Waiting::Reloaded { reloaded, answer }),
                     Err(error) => reply(answer, Err(error)),
                 },
-                Waiting::Reloaded {
-                    weaker,
-                    what,
-                    before,
-                    answer,
-                } => {
-                    self.context.with(|shared| {
-                        shared.install();
-                        shared.finish_weaker(weaker);
-                        shared.audit_reload(what, &before);
-                    });
+                Waiting::Reloaded { reloaded, answer } => {
+                    self.context.with(|shared| shared.finish_reload(*reloaded));
                     reply(answer, Ok(()));
                 }
-                Waiting::HandOver { channel, answer } => return Some((channel, answer)),
+                Waiting::HandOver(hand_over) => return Some(hand_over),
             }
         }
         None
@@ -78,7 +84,7 @@ impl Driver {
         &mut self,
         config: RotationConfig,
         reload: Reload,
-    ) -> Result<(Option<PendingEvent>, String, Settings), OrderError> {
+    ) -> Result<Box<Reloaded>, OrderError> {
         let names = config.policy.keyrings().iter().map(|rule| &rule.name);
         let held: Vec<_> = self.keyrings.iter().map(Actor::name).collect();
         let same = names.clone().zip(&held).all(|(new, old)| new == old);
@@ -102,6 +108,10 @@ impl Driver {
         })?;
         self.set_terms(config.terms);
         self.tick();
-        Ok((weaker, what, before))
+        Ok(Box::new(Reloaded {
+            weaker,
+            what,
+            before,
+        }))
     }
 }

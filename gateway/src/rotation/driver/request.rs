@@ -22,7 +22,7 @@ pub(in crate::rotation) enum Request {
     Ask(Box<dyn FnOnce(&mut Driver) + Send>),
     /// A reload, or the hand-over to another process: the answer to that comes when the catalogue and the audit log are closed, with
     /// links to processes that drain already.
-    Wait(Waiting),
+    Wait(Box<Waiting>),
     /// The lock of the state directory, where this process drained and the one that took over has ended.
     Lock {
         answer: Answer<Result<Lock, disk::Error>>,

@@ -293,20 +293,21 @@ impl Actor {
             lacks && !std::mem::replace(&mut keyring.writing_subjects, true)
         });
         if begins {
-            let actor = self.clone();
-            self.context.spawn(async move {
-                let written = actor.add_subjects().await;
-                actor.with(|keyring, _shared| keyring.writing_subjects = false);
-                if let Err(error) = written {
-                    tracing::error!(%error, keyring = %actor.name(), "the subjects of the keyring cannot be written down; tried again");
-                    // The attempt may have read the result of an earlier one.
-                    actor.read_again().await;
-                }
-            });
+            self.context.spawn(self.clone().add_subjects());
         }
     }
 
-    async fn add_subjects(&self) -> Result<(), RotateError> {
+    async fn add_subjects(self) {
+        let written = self.write_subjects().await;
+        self.with(|keyring, _shared| keyring.writing_subjects = false);
+        if let Err(error) = written {
+            tracing::error!(%error, keyring = %self.name(), "the subjects of the keyring cannot be written down; tried again");
+            // The attempt may have read the result of an earlier one.
+            self.read_again().await;
+        }
+    }
+
+    async fn write_subjects(&self) -> Result<(), RotateError> {
         let _turn = self.write_turn().await;
         let change = self.with(|keyring, shared| {
             let subjects = shared.subjects(&keyring.name);

@@ -23,6 +23,7 @@ use crate::rotation::report;
 use super::drainers::Drainers;
 use super::journal::Journal;
 use super::loaded::{Halt, Loaded, LoadedVersion};
+use super::misses::Reading;
 
 /// How often the records on disk are compared with what was read or written last.
 const COMPARE_INTERVAL: Duration = Duration::from_secs(2);
@@ -62,7 +63,7 @@ pub(super) struct Shared {
     /// A write has failed, and its outcome could not be read.
     pub(super) in_doubt: bool,
     /// Whether the records are being read, or compared.
-    pub(super) reading: bool,
+    pub(super) reading: Reading,
     /// Records have been read again, of which engines are still to be told.
     pub(super) engines_stale: bool,
     /// The older record that the last read of the catalogue found: a rollback.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc};
 
-use crate::audit::{self, Fact, Trigger};
+use crate::audit::{self, Fact, Settings, Trigger};
 use crate::catalogue::{Mark, Records, View};
 use crate::clock::{Clock, StepDetector};
 use crate::envelope::Kid;
 use crate::keyring::{Keys, Miss};
 use crate::metrics::{RotationMetrics, Throttle};
-use crate::policy::KeyringName;
+use crate::policy::{KeyringName, Policy};
 use crate::rotation::config::{ProcessKind, RotationConfig};
 use crate::rotation::drain::{self, DrainLink, DrainMessage};
 use crate::rotation::engine::{Event, Order, OrderRequest};
@@ -26,7 +26,7 @@ use super::drainers::Drainers;
 use super::journal::Journal;
 use super::keyring::{Actor, ManagedKeyring};
 use super::loaded::Loaded;
-use super::misses::Misses;
+use super::misses::{Misses, Reading};
 use super::shared::Shared;
 use super::tasks::Tasks;
 use super::tick::Driver;
@@ -52,9 +52,6 @@ impl Driver {
         config: RotationConfig,
         parts: Parts,
     ) -> Result<(Self, mpsc::Receiver<Miss>), StartError> {
-        let refill = Arc::new(Notify::new());
-        let policy_digest = drain::digest_of(&config.settings);
-        let policy = config.policy;
         let began = match &parts.held {
             Some(_) => Fact::GatewayTookBack,
             None => Fact::GatewayStarted {
@@ -62,37 +59,8 @@ impl Driver {
                 policy: Some(config.settings.in_force()),
             },
         };
-        let MessagePath { keys, misses } = parts.held.unwrap_or_else(|| MessagePath::new(&policy));
-        let shared = Shared {
-            loaded: Loaded::new(Arc::clone(&policy), config.workers, Arc::clone(&refill)),
-            policy,
-            settings: config.settings,
-            view: parts.view,
-            records: parts.records.into(),
-            journal: Journal::new(parts.audit),
-            keys,
-            refill,
-            inspector: parts.inspector,
-            fleet: parts.fleet,
-            drainers: Drainers::new(parts.drainers),
-            policy_digest,
-            user: parts.user,
-            clock_steps: StepDetector::new(&parts.clock),
-            time_kept: None,
-            time_owed: false,
-            begun: parts.clock.instant(),
-            clock: parts.clock,
-            last_compared: None,
-            meters: RotationMetrics::default(),
-            marks: Vec::new(),
-            in_doubt: false,
-            reading: false,
-            engines_stale: false,
-            rolled_back: None,
-            unread: None,
-            read_errors: Throttle::new(),
-            load_failure: None,
-        };
+        let terms = config.terms;
+        let (shared, misses) = Shared::new(config.policy, config.settings, (config.workers, parts));
         let tasks = Tasks::default();
         let mut driver = Self {
             keyrings: Vec::new(),
@@ -107,7 +75,7 @@ impl Driver {
             let before = shared.keys.load().generation();
             shared.loaded.continue_generation(before);
         });
-        match driver.begin_with(began, config.terms).await {
+        match driver.begin_with(began, terms).await {
             Ok(()) => Ok((driver, misses)),
             Err(error) => {
                 stop_sealing(&driver.keys());
@@ -160,7 +128,7 @@ impl Driver {
     }
 
     /// Goes on with rotations of which an earlier process has left no more than the intent.
-    fn resume_rotations(&mut self, lost: Vec<(Option<Kid>, (String, Reason))>) {
+    fn resume_rotations(&self, lost: Vec<(Option<Kid>, (String, Reason))>) {
         self.resume_marked_orders();
         for (_kid, (keyring, reason)) in lost {
             if let Ok(keyring) = self.find(&keyring) {
@@ -171,7 +139,7 @@ impl Driver {
     }
 
     /// Goes on with the marked orders.
-    fn resume_marked_orders(&mut self) {
+    fn resume_marked_orders(&self) {
         for (mark, kid) in self.context.with(|shared| shared.marks.clone()) {
             let found = self.context.with(|shared| {
                 let (name, version) = shared.view.find_by_kid(kid)?;
@@ -243,6 +211,47 @@ impl Driver {
 }
 
 impl Shared {
+    fn new(
+        policy: Arc<Policy>,
+        settings: Settings,
+        (workers, parts): (usize, Parts),
+    ) -> (Self, mpsc::Receiver<Miss>) {
+        let refill = Arc::new(Notify::new());
+        let policy_digest = drain::digest_of(&settings);
+        let MessagePath { keys, misses } = parts.held.unwrap_or_else(|| MessagePath::new(&policy));
+        let shared = Self {
+            loaded: Loaded::new(Arc::clone(&policy), workers, Arc::clone(&refill)),
+            policy,
+            settings,
+            view: parts.view,
+            records: parts.records.into(),
+            journal: Journal::new(parts.audit),
+            keys,
+            refill,
+            inspector: parts.inspector,
+            fleet: parts.fleet,
+            drainers: Drainers::new(parts.drainers),
+            policy_digest,
+            user: parts.user,
+            clock_steps: StepDetector::new(&parts.clock),
+            time_kept: None,
+            time_owed: false,
+            begun: parts.clock.instant(),
+            clock: parts.clock,
+            last_compared: None,
+            meters: RotationMetrics::default(),
+            marks: Vec::new(),
+            in_doubt: false,
+            reading: Reading::Done,
+            engines_stale: false,
+            rolled_back: None,
+            unread: None,
+            read_errors: Throttle::new(),
+            load_failure: None,
+        };
+        (shared, misses)
+    }
+
     /// Settles what an earlier process has left open; yields the rotations that are to go on.
     fn recover(&mut self) -> Vec<(Option<Kid>, (String, Reason))> {
         self.read_marks();

@@ -22,7 +22,6 @@ use crate::later::{Later, ready};
 use crate::policy::KeyringName;
 use crate::rotation::engine::Order;
 use crate::rotation::error::StartError;
-use crate::rotation::report::Rehearsal;
 use crate::rotation::{KeyringStatus, OrderError, Reason, Reload, Rotated, RotationConfig};
 
 /// Work that has been asked for and is not done yet.
@@ -235,10 +234,6 @@ impl Driver {
         reason: Reason,
     ) -> Result<Rotated, OrderError> {
         self.now(|driver, answer| driver.rotate(keyring, reason, answer))
-    }
-
-    pub(super) fn drill_now(&mut self, reason: Reason) -> Vec<Rehearsal> {
-        self.now(|driver, answer| driver.drill(reason, answer))
     }
 
     pub(super) fn reload_now(

@@ -11,7 +11,7 @@ use crate::rotation::external::FleetEvent;
 use super::context::Context;
 use super::keyring::Actor;
 use super::loaded::OpenCounts;
-use super::misses::{Misses, REREAD_INTERVAL};
+use super::misses::{Misses, REREAD_INTERVAL, Reading};
 use super::reload::Waiting;
 use super::shared::Shared;
 use super::tasks::Tasks;
@@ -65,19 +65,10 @@ impl Driver {
     fn read_if_due(&self) {
         let context = self.context.clone();
         let (in_doubt, compares, keeps_time) = context.with(Shared::due_reads);
-        if in_doubt || compares {
-            context.clone().spawn(async move {
-                let read = if in_doubt {
-                    context.refresh().await;
-                    true
-                } else {
-                    context.compare().await
-                };
-                context.with(|shared| {
-                    shared.reading = false;
-                    shared.engines_stale |= read;
-                });
-            });
+        if in_doubt {
+            context.clone().spawn(context.read_all());
+        } else if compares {
+            context.clone().spawn(context.compare());
         }
         if keeps_time {
             let context = self.context.clone();
@@ -86,7 +77,7 @@ impl Driver {
     }
 
     /// Lanes want more of a budget: reserves it. The use of the version may make a successor due, too.
-    pub(super) fn refill(&mut self) {
+    pub(super) fn refill(&self) {
         for keyring in &self.keyrings {
             keyring.reserve();
             if let Some(usage) = keyring.with(|keyring, shared| keyring.usage(shared)) {
@@ -145,7 +136,7 @@ impl Driver {
     }
 
     /// Answers callers whose rotation was held back.
-    pub(super) fn answer_pending_rotations(&mut self) {
+    pub(super) fn answer_pending_rotations(&self) {
         for keyring in &self.keyrings {
             keyring.answer_pending_rotations();
         }
@@ -192,14 +183,7 @@ impl Driver {
             && self.may_reread()
         {
             // An operator may have copied a record into the directory.
-            let context = self.context.clone();
-            self.context.spawn(async move {
-                context.refresh().await;
-                context.with(|shared| {
-                    shared.reading = false;
-                    shared.engines_stale = true;
-                });
-            });
+            self.context.spawn(self.context.clone().read_all());
             self.sync_if_stale();
         }
         let misses = &mut self.misses;
@@ -227,9 +211,7 @@ impl Driver {
         if self.reread.is_some_and(recent) {
             return false;
         }
-        let reads = self
-            .context
-            .with(|shared| !std::mem::replace(&mut shared.reading, true));
+        let reads = self.context.with(Shared::begin_reading);
         if reads {
             self.reread = Some(now);
         }
@@ -254,14 +236,19 @@ impl Shared {
         (opens, self.fleet.events())
     }
 
+    /// Whether nobody reads the records yet, so that the caller may.
+    fn begin_reading(&mut self) -> bool {
+        std::mem::replace(&mut self.reading, Reading::UnderWay) == Reading::Done
+    }
+
     /// Whether the records are to be read, or to be compared, and whether the time is to be stored.
     fn due_reads(&mut self) -> (bool, bool, bool) {
         let keeps_time = self.must_keep_time();
         if keeps_time {
             self.time_kept = Some(self.clock.instant());
         }
-        let reads = !self.reading && (self.in_doubt || self.must_compare());
-        self.reading |= reads;
+        let due = self.reading == Reading::Done && (self.in_doubt || self.must_compare());
+        let reads = due && self.begin_reading();
         (reads && self.in_doubt, reads && !self.in_doubt, keeps_time)
     }
 }

@@ -448,7 +448,7 @@ async fn revocation_that_cannot_be_written_down_holds_in_a_process_that_drains_t
     let driver = bench.driver.take().unwrap();
     let keys = driver.keys();
     let channel = DrainChannel { link, moved };
-    let mut follower = wait(driver.hand_over(channel, Arc::default())).unwrap();
+    let mut follower = wait(driver.hand_over(channel)).unwrap();
     bench.inject(Fault::LogClosed);
     follower.refresh();
     assert_eq!(sealing(&keys), Some(1));
@@ -472,7 +472,7 @@ async fn order_that_cannot_be_written_down_stops_a_process_that_drains_and_lends
         let driver = bench.driver.take().unwrap();
         let (keys, kid) = (driver.keys(), driver.kid(0, 1).unwrap());
         let way = DrainChannel { link: ours, moved };
-        let mut follower = wait(driver.hand_over(way, Arc::default())).unwrap();
+        let mut follower = wait(driver.hand_over(way)).unwrap();
         bench.drainer = Some(theirs);
         bench.inject(Fault::LogClosed);
         bench.inject(Fault::FailedWrite(0));

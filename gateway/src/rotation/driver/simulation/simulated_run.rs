@@ -127,11 +127,7 @@ impl<'h> SimulatedRun<'h> {
             view: fixture.view(&disk).unwrap(),
             observed: Observed::default(),
             oracle,
-            names: policy
-                .keyrings()
-                .iter()
-                .map(|rule| rule.name.clone())
-                .collect(),
+            names: names(&policy),
             terms,
             counts: RunCounts::default(),
             driver: None,
@@ -414,6 +410,11 @@ pub(super) fn second_person() -> Reason {
         who: Actor::Uid(2),
         ..operator()
     }
+}
+
+fn names(policy: &Policy) -> Vec<KeyringName> {
+    let rules = policy.keyrings().iter();
+    rules.map(|rule| rule.name.clone()).collect()
 }
 
 fn policy(count: usize) -> Arc<Policy> {
