@@ -5,6 +5,7 @@ use hkdf::Hkdf;
 use keyway::catalogue::Catalogue;
 use keyway::custody::{self, Custodian};
 use keyway::disk::StateDir;
+use keyway::later::wait;
 use memchr::memmem;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
@@ -40,9 +41,8 @@ impl VersionSecrets {
             &version.commitment.0,
         ]
         .concat();
-        let root = kek
-            .unwrap(version.wrapped.as_ref().unwrap(), &context)
-            .unwrap();
+        let wrapped = version.wrapped.as_ref().unwrap();
+        let root = wait(kek.unwrap(wrapped, &context)).unwrap();
         let length = u16::try_from(keyring.len()).unwrap().to_be_bytes();
         let salt = [
             b"keyway/1",
@@ -103,7 +103,7 @@ pub fn signing_seed(state: &Path, file: &str, context: &[u8]) -> [u8; 32] {
     let wrapped = json["wrapped"].as_str().unwrap().parse().unwrap();
     let dir = StateDir::open(state).unwrap();
     let kek = custody::local::open(&dir, None).ok().unwrap();
-    *kek.unwrap(&wrapped, &context).unwrap().expose()
+    *wait(kek.unwrap(&wrapped, &context)).unwrap().expose()
 }
 
 /// The private scalar in a file with a P-256 key, big-endian.

@@ -55,9 +55,7 @@ impl Driver {
         self.sync_if_stale();
         self.answer_pending_rotations();
         self.drop_marks();
-        for keyring in &self.keyrings {
-            keyring.with(|keyring, shared| keyring.report_stall(shared));
-        }
+        self.report_stalls();
         self.measure(&opens);
     }
 
@@ -91,6 +89,14 @@ impl Driver {
     pub(super) fn follow_up(&mut self) {
         self.sync_if_stale();
         self.serve_misses();
+        self.report_stalls();
+    }
+
+    /// Reports what keeps publishes waiting.
+    fn report_stalls(&self) {
+        for keyring in &self.keyrings {
+            keyring.with(|keyring, shared| keyring.report_stall(shared));
+        }
     }
 
     fn sync_if_stale(&self) {
