@@ -45,8 +45,6 @@ pub(super) struct Loaded {
     loading: HashSet<Kid>,
     /// Of those, what has yet to be waited for.
     begun: Vec<KeyLoad>,
-    /// Versions that could not be loaded, until whoever waits for them is told.
-    failed: HashSet<Kid>,
 }
 
 /// A version's key, once its secret is unwrapped.
@@ -132,7 +130,6 @@ impl Loaded {
             generation: 0,
             loading: HashSet::new(),
             begun: Vec::new(),
-            failed: HashSet::new(),
         }
     }
 
@@ -257,9 +254,8 @@ impl Loaded {
         std::mem::take(&mut self.begun)
     }
 
-    /// Whether loading it has failed since that was last asked.
-    pub(super) fn take_failure(&mut self, kid: Kid) -> bool {
-        self.failed.remove(&kid)
+    pub(super) fn is_loading(&self, kid: Kid) -> bool {
+        self.loading.contains(&kid)
     }
 
     /// Whether its secret would have to be unwrapped.
@@ -270,7 +266,7 @@ impl Loaded {
     /// Takes an unwrapped key, unless the version may not be loaded any more.
     ///
     /// # Errors
-    /// [`KeyError`]; that is also told by [`Loaded::take_failure`].
+    /// [`KeyError`].
     pub(super) fn take_key(
         &mut self,
         view: &View,
@@ -278,9 +274,7 @@ impl Loaded {
         key: Result<VersionKey, KeyError>,
     ) -> Result<(), KeyError> {
         self.loading.remove(&kid);
-        let key = key.inspect_err(|_error| {
-            self.failed.insert(kid);
-        })?;
+        let key = key?;
         let found = view.find_by_kid(kid).and_then(|(keyring, version)| {
             let id = self.policy.by_name(keyring.as_str())?;
             let stays =

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use crate::catalogue::View;
+use crate::envelope::Kid;
 use crate::keyring::{Miss, RateLimiter, Verdict};
 use crate::metrics::{self, Counter};
 
@@ -26,6 +27,8 @@ const LOADS: RateLimiter = RateLimiter::new(MAX_ON_DEMAND, Duration::from_micros
 /// The connections that wait for a version.
 pub(super) struct Misses {
     waiting: Vec<Miss>,
+    /// Versions that are being loaded for them.
+    loading: HashSet<Kid>,
     loads: RateLimiter,
     loaded: Counter,
 }
@@ -48,6 +51,7 @@ impl Default for Misses {
     fn default() -> Self {
         Self {
             waiting: Vec::new(),
+            loading: HashSet::new(),
             loads: LOADS,
             loaded: metrics::loads_on_demand(),
         }
@@ -84,16 +88,13 @@ impl Misses {
             newly: false,
             answers: Vec::new(),
         };
-        let mut failed = HashSet::new();
         for miss in waiting {
             if records == Reading::UnderWay && view.find_by_kid(miss.kid).is_none() {
                 self.waiting.push(miss);
                 continue;
             }
-            if loaded.take_failure(miss.kid) {
-                failed.insert(miss.kid);
-            }
-            if failed.contains(&miss.kid) {
+            let was_loading = self.loading.contains(&miss.kid);
+            if was_loading && loaded.begins_load(miss.kid) {
                 served.answers.push((miss, Verdict::Unloadable));
                 continue;
             }
@@ -107,6 +108,7 @@ impl Misses {
             }
             let verdict = match loaded.load(view, miss.kid) {
                 Ok(LoadOutcome::Loading) => {
+                    self.loading.insert(miss.kid);
                     self.waiting.push(miss);
                     continue;
                 }
@@ -124,6 +126,7 @@ impl Misses {
             };
             served.answers.push((miss, verdict));
         }
+        self.loading.retain(|kid| loaded.is_loading(*kid));
         served
     }
 }

@@ -336,7 +336,12 @@ impl ManagedKeyring {
     /// What follows from a record that was written.
     fn written(&self, shared: &mut Shared, step: &Step) {
         match step {
-            Step::Admit(number) => self.extend(shared, *number, self.first_part()),
+            Step::Admit(number) => {
+                // As it was recorded: what the first part is may have changed since.
+                let admitted = self.version(shared, *number);
+                let part = admitted.map_or_else(Volume::default, |version| version.reserved);
+                self.extend(shared, *number, part);
+            }
             Step::Archive(number) => {
                 if let Some(kid) = self.kid(shared, *number) {
                     shared.loaded.touch(kid);
