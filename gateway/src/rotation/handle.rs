@@ -135,11 +135,11 @@ async fn run(
     asked: mpsc::Receiver<Request>,
     begins: std::sync::mpsc::Sender<Result<Arc<Keys>, StartError>>,
 ) -> Option<mpsc::Receiver<Miss>> {
-    match Driver::start(config, parts).await {
+    match Box::pin(Driver::start(config, parts)).await {
         Ok((driver, misses)) => {
             // Where nobody waits any more, the queue of requests is closed, and the driver ends.
             drop(begins.send(Ok(driver.keys())));
-            Some(driver.run(asked, misses).await)
+            Some(Box::pin(driver.run(asked, misses)).await)
         }
         Err(error) => {
             drop(begins.send(Err(error)));

@@ -37,7 +37,7 @@ pub(in crate::rotation) struct Driver {
 
 impl Driver {
     /// The periodic work, every [`TICK`].
-    pub(super) fn tick(&mut self) {
+    pub(super) fn tick(&self) {
         let (opens, news) = self.context.with(Shared::pass_tick);
         self.read_if_due();
         for event in news {
