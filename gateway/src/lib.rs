@@ -20,13 +20,14 @@
 //! | 0 | [`wire`] | the NATS client protocol; knows nothing of keys |
 //! | 1 | [`envelope`] | the ciphertext format and its limits; knows nothing of NATS |
 //! | 1 | [`policy`] | which subjects are sealed, passed or refused, and under which keyring |
-//! | 1 | [`custody`] | wrapping and unwrapping of keys under the KEK |
+//! | 1 | [`custodian`] | the custodian of the KEK as all others know it, and what it wraps |
 //! | 1 | [`audit`] | the audit log: signed, chained by hash |
 //! | 1 | [`metrics`] | Prometheus metrics |
 //! | 1 | [`proxy`] | PROXY protocol headers, and the nkey of a trusted proxy |
 //! | 1 | [`tls`] | TLS certificates, keys and settings for clients and servers |
 //! | 2 | [`keyring`] | the immutable snapshot of keys valid at this instant, and the lanes that seal |
 //! | 2 | [`catalogue`] | the durable key-version records |
+//! | 2 | [`custody`] | the custodians that there are |
 //! | 2 | [`retention`] | queries to JetStream on the gateway's own connection |
 //! | 3 | [`dataplane`] | the message path: sockets, buffers, backpressure, drain |
 //! | 3 | [`rotation`] | the life cycle of key versions |
@@ -43,6 +44,7 @@ pub mod catalogue;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod custodian;
 pub mod custody;
 pub mod dataplane;
 pub mod disk;

@@ -3,7 +3,8 @@
 use data_encoding::{BASE64, BASE64URL, HEXLOWER, HEXUPPER};
 use hkdf::Hkdf;
 use keyway::catalogue::Catalogue;
-use keyway::custody::{self, Custodian};
+use keyway::custodian::Custodian;
+use keyway::custody::Custody;
 use keyway::disk::StateDir;
 use keyway::later::wait;
 use memchr::memmem;
@@ -27,7 +28,7 @@ impl VersionSecrets {
     /// Those of a version that is not yet destroyed; the gateway may be running.
     pub fn version(state: &Path, keyring: &str, number: u32) -> Self {
         let dir = StateDir::open(state).unwrap();
-        let kek: Arc<dyn Custodian> = Arc::new(custody::local::open(&dir, None).ok().unwrap());
+        let kek = Custody::File.opener().unwrap().open(&dir).unwrap();
         let view = Catalogue::open_read_only(dir, Arc::clone(&kek))
             .ok()
             .unwrap();
@@ -102,7 +103,7 @@ pub fn signing_seed(state: &Path, file: &str, context: &[u8]) -> [u8; 32] {
     let context = [context, &public.unwrap()].concat();
     let wrapped = json["wrapped"].as_str().unwrap().parse().unwrap();
     let dir = StateDir::open(state).unwrap();
-    let kek = custody::local::open(&dir, None).ok().unwrap();
+    let kek = Custody::File.opener().unwrap().open(&dir).unwrap();
     *wait(kek.unwrap(&wrapped, &context)).unwrap().expose()
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Invalid, State};
-use crate::custody::{SigningKeyNotMade, UnwrapFailed, WrapFailed};
+use crate::custodian::{SigningKeyNotMade, UnwrapFailed, WrapFailed};
 use crate::disk;
 use crate::fault::{Fault, Faulty};
 use crate::policy::KeyringName;

@@ -10,7 +10,7 @@ use super::{
     Invalid, KeyError, Label, Proposal, Record, RotateError, SetError, State, Version, View,
 };
 use crate::clock::Clock;
-use crate::custody::{Custodian, UnwrapFailed};
+use crate::custodian::{Custodian, UnwrapFailed};
 use crate::envelope::{Suite, VersionKey, Volume};
 use crate::policy::KeyringName;
 use crate::secret::Secret;

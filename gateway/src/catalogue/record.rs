@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::State;
 use super::time::{Moment, Monotonic};
 use crate::audit::Head;
-use crate::custody::Wrapped;
+use crate::custodian::Wrapped;
 use crate::envelope::{Commitment, Kid, Suite, Volume};
 use crate::policy::KeyringName;
 

@@ -12,7 +12,7 @@ use super::verified::VerifiedRecord;
 use super::view::{View, raise_epoch};
 use super::{CreateError, Invalid, LoadError, Record, SetError, Version};
 use crate::audit::LoggedState;
-use crate::custody::Custodian;
+use crate::custodian::Custodian;
 use crate::disk::names::{CATALOGUE_KEY, CLOCK, NEW_CATALOGUE_KEY, RECORDS, SEEN};
 use crate::disk::{self, Action, Error, Files, Lock, Real, StateDir};
 use crate::policy::KeyringName;

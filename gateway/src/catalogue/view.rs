@@ -14,7 +14,7 @@ use super::verified::VerifiedRecord;
 use super::{KeyError, LoadError, Opens, Record, Version};
 use crate::audit::{Head, LoggedState, RecordRef};
 use crate::clock::Clock;
-use crate::custody::Custodian;
+use crate::custodian::Custodian;
 use crate::disk::names::{CATALOGUE_KEY, CLOCK, RECORDS, SEEN};
 use crate::disk::{Action, Error, Files, StateDir, read_if_present};
 use crate::envelope::{Kid, VersionKey};

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use crate::app;
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
-use crate::config::{Custody, GatewayConfig};
-use crate::custody::{Custodian, Passphrase, local};
+use crate::config::GatewayConfig;
+use crate::custodian::Custodian;
+use crate::custody::{Custody, Opener};
 use crate::disk::{self, Lock, StateDir};
 
 use super::args::Init;
@@ -18,8 +19,9 @@ use super::{load, proxy_key};
 pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
     let checked = load::configuration(&args.options)?;
     // Before anything is created: without the passphrase it could not be used.
-    let passphrase = load::passphrase(&checked.custody)?;
-    let (catalogue, custodian) = create_catalogue(&checked, passphrase.as_ref(), args)?;
+    let opener = checked.custody.opener();
+    let opener = opener.map_err(|error| Failure::of(&error))?;
+    let (catalogue, custodian) = create_catalogue(&checked, &opener, args)?;
     let kek = custodian.describe();
     let audit = app::open_audit(&catalogue, &*custodian, &Clock::system())
         .map_err(|error| Failure::of(&error))?;
@@ -55,7 +57,7 @@ pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
 /// Creates an empty catalogue and its key-encryption key, or takes over those of an interrupted `init`.
 fn create_catalogue(
     checked: &GatewayConfig,
-    passphrase: Option<&Passphrase>,
+    opener: &Opener,
     args: &Init,
 ) -> Result<(Catalogue, Arc<dyn Custodian>), Failure> {
     let dir = StateDir::create(&checked.state).map_err(|error| Failure::of(&error))?;
@@ -72,7 +74,8 @@ fn create_catalogue(
     if begun && app::has_audit_log(lock.dir()) {
         return Err(already_initialised(checked, args));
     }
-    let custodian = kek(&lock, passphrase)?;
+    let custodian = opener.open_or_create(&lock);
+    let custodian = custodian.map_err(|error| Failure::of(&error))?;
     let catalogue = if begun {
         Catalogue::open(lock, Arc::clone(&custodian)).map_err(|error| Failure::of(&error))?
     } else {
@@ -83,16 +86,6 @@ fn create_catalogue(
         return Err(already_initialised(checked, args));
     }
     Ok((catalogue, custodian))
-}
-
-/// A new key-encryption key, or the one that an interrupted `init` left.
-fn kek(lock: &Lock, passphrase: Option<&Passphrase>) -> Result<Arc<dyn Custodian>, Failure> {
-    let kek = if local::exists(lock.dir()) {
-        local::open(lock.dir(), passphrase).map_err(|error| Failure::of(&error))?
-    } else {
-        local::init(lock, passphrase).map_err(|error| Failure::of(&error))?
-    };
-    Ok(Arc::new(kek))
 }
 
 /// The directory is locked: it is initialised, and in use.

@@ -9,8 +9,9 @@ use crate::audit::{
 };
 use crate::catalogue::{Catalogue, View, audit_heads, compare_records};
 use crate::clock::Clock;
-use crate::config::{self, Custody, Environment, Finding, GatewayConfig, Warning};
-use crate::custody::{Custodian, Passphrase, PassphraseSource, local};
+use crate::config::{self, Environment, Finding, GatewayConfig, Warning};
+use crate::custodian::Custodian;
+use crate::custody::{Custody, PassphraseSource};
 use crate::disk::{self, Lock, Real, StateDir};
 use crate::printable::Count;
 use crate::rotation::OfflineKeyring;
@@ -124,14 +125,6 @@ fn override_with(checked: &mut GatewayConfig, options: &StateOptions) {
 fn passphrase_source(options: &StateOptions) -> Option<PassphraseSource> {
     let file = options.passphrase_file.clone().map(PassphraseSource::File);
     file.or_else(|| options.passphrase_fd.map(PassphraseSource::Descriptor))
-}
-
-/// Reads the passphrase, if the configuration names a source.
-pub(super) fn passphrase(custody: &Custody) -> Result<Option<Passphrase>, Failure> {
-    match custody {
-        Custody::File => Ok(None),
-        Custody::Passphrase(source) => source.read().map(Some).map_err(|error| Failure::of(&error)),
-    }
 }
 
 /// The catalogue, read-only; another process may hold the lock.
@@ -257,9 +250,9 @@ fn absent(path: &Path) -> Failure {
 }
 
 fn custodian(dir: &StateDir, checked: &GatewayConfig) -> Result<Arc<dyn Custodian>, Failure> {
-    let passphrase = passphrase(&checked.custody)?;
-    let kek = local::open(dir, passphrase.as_ref()).map_err(|error| Failure::of(&error))?;
-    Ok(Arc::new(kek))
+    let opener = checked.custody.opener();
+    let custodian = opener.and_then(|opener| opener.open(dir));
+    custodian.map_err(|error| Failure::of(&error))
 }
 
 /// The options as text, to be repeated in a suggested command.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use strum::{EnumString, VariantNames};
 
 pub use crate::admin::AdminConfig as Admin;
-use crate::custody::PassphraseSource;
+use crate::custody::Custody;
 use crate::dataplane;
 use crate::policy::{KeyringName, Policy};
 use crate::retention;
@@ -53,15 +53,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object.
     Json,
-}
-
-/// Who guards the key-encryption key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Custody {
-    /// A file in the state directory.
-    File,
-    /// Derived from a passphrase.
-    Passphrase(PassphraseSource),
 }
 
 /// Key management of a keyring.

@@ -29,8 +29,8 @@ use std::path::Path;
 pub use environment::Environment;
 pub use finding::{Errors, Finding, Warning};
 pub use gateway_config::{
-    Admin, Custody, DestroyApproval, GatewayConfig, Keyring, Limit, Log, LogFormat, OpenPolicy,
-    Retain, Rotate, Terms,
+    Admin, DestroyApproval, GatewayConfig, Keyring, Limit, Log, LogFormat, OpenPolicy, Retain,
+    Rotate, Terms,
 };
 pub use locate::{GatewayLocation, locate_gateway};
 pub use settings::settings;

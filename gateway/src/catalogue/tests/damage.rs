@@ -1,7 +1,7 @@
 //! Files lost, altered, moved or rolled back: each has its own error, and nothing is overwritten.
 
 use super::*;
-use crate::custody::UnwrapFailed;
+use crate::custodian::UnwrapFailed;
 
 /// A catalogue with two versions of `agents` and one of `tools`.
 fn filled() -> Fixture {

@@ -13,7 +13,8 @@ use std::time::{Duration, SystemTime};
 use super::records::Remember;
 use super::*;
 use crate::clock::{Clock, ManualClock};
-use crate::custody::{Custodian, local};
+use crate::custodian::Custodian;
+use crate::custody::Custody;
 use crate::disk::testing::CrashDisk;
 use crate::disk::{Lock, StateDir};
 use crate::envelope::{Suite, Volume};
@@ -121,13 +122,17 @@ impl Fixture {
         let root = tempfile::tempdir().unwrap();
         let dir = StateDir::create(&root.path().join("state")).unwrap();
         let lock = Lock::acquire(dir.clone()).unwrap();
-        let kek = local::init(&lock, None).unwrap();
+        let custodian = Custody::File
+            .opener()
+            .unwrap()
+            .open_or_create(&lock)
+            .unwrap();
         let (clock, manual_clock) =
             Clock::manual(SystemTime::UNIX_EPOCH.checked_add(START).unwrap());
         Self {
             _root: root,
             dir,
-            custodian: Arc::new(kek),
+            custodian,
             clock,
             manual_clock,
         }

@@ -7,8 +7,8 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use zeroize::Zeroizing;
 
 use super::error::KeyDerivationFailed;
-use crate::custody::wrapped::{FORMAT, KekId, Wrapped};
-use crate::custody::{Custodian, Description, UnwrapFailed, WrapFailed};
+use crate::custodian::{Custodian, Description, UnwrapFailed, WrapFailed};
+use crate::custodian::{FORMAT, KekId, Wrapped};
 use crate::later::{Later, ready};
 use crate::secret::{NoEntropy, Secret, on_wiped_thread};
 
@@ -16,7 +16,7 @@ use crate::secret::{NoEntropy, Secret, on_wiped_thread};
 const DOMAIN: &[u8] = b"keyway/1 wrap";
 
 /// A KEK in this process: only its id and the wrapping key, which are derived from it (HKDF, RFC 5869).
-pub struct Kek {
+pub(in crate::custody) struct Kek {
     key: LessSafeKey,
     id: KekId,
     kind: &'static str,
@@ -54,7 +54,7 @@ impl Kek {
 
     /// The KEK's id.
     #[must_use]
-    pub const fn id(&self) -> KekId {
+    pub(super) const fn id(&self) -> KekId {
         self.id
     }
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::custody::{Custodian, UnwrapFailed, Wrapped};
+use crate::custodian::{Custodian, UnwrapFailed, Wrapped};
 use crate::disk::testing::{CrashDisk, DiskFault};
 use crate::later::wait;
 use crate::secret::memory::{find_in_memory, masked, on_deep_stack, with_fewer_cpu_features};

@@ -19,7 +19,8 @@ use super::{Driver, Parts};
 use crate::audit::{Log, LogDir, Settings, Signer};
 use crate::catalogue::Catalogue;
 use crate::clock::{Clock, ManualClock};
-use crate::custody::{Custodian, Description, UnwrapFailed, WrapFailed, Wrapped, local};
+use crate::custodian::{Custodian, Description, UnwrapFailed, WrapFailed, Wrapped};
+use crate::custody::Custody;
 use crate::disk::{Lock, Real, StateDir};
 use crate::envelope::Kid;
 use crate::keyring::{Keys, Miss};
@@ -58,7 +59,7 @@ struct DrainingProcess {
 
 /// A custodian that refuses when it is told to.
 struct FailingCustodian {
-    kek: local::Kek,
+    kek: Arc<dyn Custodian>,
     refuses: Arc<AtomicBool>,
 }
 
@@ -95,7 +96,11 @@ impl Home {
         StateDir::create(&dir.join("audit")).unwrap();
         let refuses = Arc::<AtomicBool>::default();
         let kek: Arc<dyn Custodian> = Arc::new(FailingCustodian {
-            kek: local::init(&lock, None).unwrap(),
+            kek: Custody::File
+                .opener()
+                .unwrap()
+                .open_or_create(&lock)
+                .unwrap(),
             refuses: Arc::clone(&refuses),
         });
         let (clock, manual_clock) = Clock::manual(SystemTime::UNIX_EPOCH + START);

@@ -17,7 +17,8 @@ use super::traffic::Traffic;
 use crate::audit::{Log, LogDir, Signer};
 use crate::catalogue::{Catalogue, View};
 use crate::clock::{Clock, ManualClock};
-use crate::custody::{Custodian, Description, UnwrapFailed, WrapFailed, Wrapped, local};
+use crate::custodian::{Custodian, Description, UnwrapFailed, WrapFailed, Wrapped};
+use crate::custody::Custody;
 use crate::disk::testing::CrashDisk;
 use crate::disk::{Files, Lock, StateDir};
 use crate::envelope::Kid;
@@ -37,7 +38,7 @@ const RESERVE: usize = 4096;
 pub(super) struct Fixture {
     _root: tempfile::TempDir,
     dir: StateDir,
-    kek: Arc<local::Kek>,
+    kek: Arc<dyn Custodian>,
     initial_files: BTreeMap<PathBuf, Vec<u8>>,
 }
 
@@ -51,11 +52,14 @@ impl Fixture {
         let root = tempfile::tempdir().unwrap();
         let dir = StateDir::create(&root.path().join("state")).unwrap();
         let lock = Lock::acquire(dir.clone()).unwrap();
-        let kek = Arc::new(local::init(&lock, None).unwrap());
+        let kek = Custody::File
+            .opener()
+            .unwrap()
+            .open_or_create(&lock)
+            .unwrap();
         let disk = Arc::new(CrashDisk::default());
         let files: Arc<dyn Files> = Arc::<CrashDisk>::clone(&disk);
-        let catalogue =
-            Catalogue::create_on(lock, Arc::clone(&files), Arc::<local::Kek>::clone(&kek));
+        let catalogue = Catalogue::create_on(lock, Arc::clone(&files), Arc::clone(&kek));
         let now = Timestamp::try_from(SystemTime::UNIX_EPOCH + START).unwrap();
         let place = audit_log_dir(files, &dir);
         drop(Log::create(place, signer(), catalogue.unwrap().id(), now).unwrap());
@@ -106,13 +110,13 @@ impl Fixture {
 
     /// The custodian without faults.
     pub(super) fn kek(&self) -> Arc<dyn Custodian> {
-        Arc::<local::Kek>::clone(&self.kek)
+        Arc::clone(&self.kek)
     }
 
     /// The catalogue as another member reads it, on a disk that does not fail.
     pub(super) fn view(&self, disk: &Arc<CrashDisk>) -> Option<View> {
         let files: Arc<dyn Files> = Arc::<CrashDisk>::clone(disk);
-        let kek: Arc<dyn Custodian> = Arc::<local::Kek>::clone(&self.kek);
+        let kek: Arc<dyn Custodian> = Arc::clone(&self.kek);
         Catalogue::open_read_only_on(self.dir.clone(), files, kek).ok()
     }
 }
@@ -208,7 +212,7 @@ impl Files for FaultyFiles {
 
 /// A custodian that is slow or refuses at times.
 struct FaultyCustodian {
-    kek: Arc<local::Kek>,
+    kek: Arc<dyn Custodian>,
     backlog: Backlog,
     faults: Faults,
     traffic: Traffic,

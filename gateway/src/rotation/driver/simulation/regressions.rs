@@ -8,7 +8,7 @@ use super::environment::{Fixture, audit_log_dir, signer};
 use crate::audit::{Line, Log, Settings, Trigger};
 use crate::catalogue::{Catalogue, State};
 use crate::clock::{Clock, ManualClock};
-use crate::custody::Custodian;
+use crate::custodian::Custodian;
 use crate::disk::Files;
 use crate::disk::testing::{CrashDisk, DiskFault};
 use crate::envelope::{Binding, OVERHEAD};

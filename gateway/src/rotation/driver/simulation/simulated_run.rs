@@ -16,7 +16,7 @@ use super::traffic::{Traffic, VersionId};
 use crate::audit::{Actor, Log, LoggedState, Settings, Trigger};
 use crate::catalogue::{Catalogue, View};
 use crate::clock::{Clock, ManualClock};
-use crate::custody::Custodian;
+use crate::custodian::Custodian;
 use crate::disk::Files;
 use crate::disk::testing::CrashDisk;
 use crate::envelope::Suite;

@@ -9,7 +9,7 @@ use strum::VariantArray as _;
 
 use super::environment::Fixture;
 use super::regressions::Bench;
-use crate::custody::{Custodian, Description, UnwrapFailed, WrapFailed, Wrapped};
+use crate::custodian::{Custodian, Description, UnwrapFailed, WrapFailed, Wrapped};
 use crate::disk::testing::DiskFault;
 use crate::envelope::{Binding, OVERHEAD};
 use crate::keyring::{Lanes, SealRefused, WorkerId};

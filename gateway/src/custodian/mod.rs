@@ -1,6 +1,17 @@
-//! The custodian of the key-encryption key (KEK), as a trait.
+//! The custodian of the key-encryption key (KEK) as the rest of the gateway knows it, and what it wraps.
+//!
+//! A [`Custodian`] guards the KEK. What it wraps is bound to a context, so that a wrapped secret is useless in another record.
 
-use super::wrapped::{KekId, Wrapped};
+mod signing;
+mod wrapped;
+
+pub use signing::{
+    SigningKeyNotMade, SigningKeyUnusable, SigningPurpose, create_signing_key, open_signing_key,
+    public_signing_key,
+};
+pub(crate) use wrapped::FORMAT;
+pub use wrapped::{KekId, ParseWrappedError, Wrapped};
+
 use crate::fault::{Fault, Faulty};
 use crate::later::Later;
 use crate::secret::{NoEntropy, Secret};
