@@ -10,6 +10,7 @@ use super::simulated_run::{End, SimulatedRun, Size, operator, second_person, ter
 use crate::audit::Trigger;
 use crate::envelope::{Header, Kid, Volume};
 use crate::rotation::engine::Order;
+use crate::rotation::terms::Limit;
 use crate::rotation::{DestroyRequest, KeyringStatus, OrderError, Reason, Reload};
 
 impl SimulatedRun<'_> {
@@ -223,6 +224,12 @@ impl SimulatedRun<'_> {
         self.note_retention();
         for ring in 0..self.names.len() {
             self.note_reserved(ring);
+            // Until it is answered, the old limit or the new one is in force.
+            let (old, new) = (old[ring].limit, self.terms[ring].limit);
+            self.traffic.path().ledger.limits[ring] = Limit {
+                messages: old.messages.max(new.messages),
+                bytes: old.bytes.max(new.bytes),
+            };
         }
         let config = self.config();
         let reload = Reload {
