@@ -3,7 +3,6 @@
 use data_encoding::{BASE64, BASE64URL, HEXLOWER, HEXUPPER};
 use hkdf::Hkdf;
 use keyway::catalogue::Catalogue;
-use keyway::custodian::Custodian;
 use keyway::custody::Custody;
 use keyway::disk::StateDir;
 use keyway::later::wait;

@@ -34,10 +34,11 @@ use super::answer::reply;
 use super::clocks::passed;
 use super::loaded::{Halt, KeyLoad, Loaded};
 use super::misses::{Misses, REREAD_INTERVAL, Reading};
-use super::request::{DrainChannel, Request};
+use super::request::Request;
 use super::reservation::ReservationSize;
 use super::shared::Shared;
 use super::tick::{Driver, TICK};
+use super::waiting::DrainChannel;
 
 /// How long an answer may take before the request is repeated: the other process may not have started yet.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);

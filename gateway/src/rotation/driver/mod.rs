@@ -17,6 +17,7 @@
 //! | 1 | `misses` | kids that are not in the snapshot |
 //! | 1 | `reservation` | how much of a budget is reserved at a time |
 //! | 1 | `tasks` | work that waits |
+//! | 1 | `waiting` | what waits until nothing is under way |
 //! | 2 | `shared` | what all keyrings share |
 //! | 3 | `context` | the same, as work that waits holds it |
 //! | 4 | `clocks` | changes of the wall clock, and dates of the configuration |
@@ -33,6 +34,7 @@
 //! | 6 | `standstill` | why publishes wait |
 //! | 7 | `tick` | the driver, and its periodic work |
 //! | 8 | `lend` | requests of processes that drain |
+//! | 8 | `reload` | a reload, once nothing is under way |
 //! | 8 | `request` | what goes to the driver's loop |
 //! | 8 | `start` | the start, and the terms in force |
 //! | 9 | `follow` | following another process that took over as writer |
@@ -75,10 +77,11 @@ mod tasks;
 #[cfg(test)]
 mod testing;
 mod tick;
+mod waiting;
 
 pub(super) use answer::reply;
 pub(super) use refusals::AuditedOrder;
-pub(super) use reload::{HandOver, Waiting};
-pub(super) use request::{DrainChannel, Request};
+pub(super) use request::Request;
 pub(super) use start::Parts;
 pub(super) use tick::Driver;
+pub(super) use waiting::{DrainChannel, HandOver, Waiting};

@@ -3,47 +3,16 @@
 
 use std::sync::Arc;
 
-use crate::audit::{PendingEvent, Settings};
 use crate::rotation::config::{Reload, RotationConfig};
-use crate::rotation::drain::{self, DrainLink};
+use crate::rotation::drain;
 use crate::rotation::engine::Failure;
 use crate::rotation::error::OrderError;
 
-use super::answer::{Answer, reply};
+use super::answer::reply;
 use super::keyring::Actor;
-use super::request::DrainChannel;
 use super::shared::Shared;
 use super::tick::Driver;
-
-/// Something that waits.
-pub(in crate::rotation) enum Waiting {
-    /// Another configuration is to be put in force.
-    Reload {
-        config: Box<RotationConfig>,
-        reload: Reload,
-        answer: Answer<Result<(), OrderError>>,
-    },
-    /// Another configuration is in force, and what follows from it is being done.
-    Reloaded {
-        reloaded: Box<Reloaded>,
-        answer: Answer<Result<(), OrderError>>,
-    },
-    /// Another process is to take over.
-    HandOver(HandOver),
-}
-
-/// What the audit log is yet to be told of a reload.
-pub(in crate::rotation) struct Reloaded {
-    weaker: Option<PendingEvent>,
-    what: String,
-    before: Settings,
-}
-
-/// Another process is to take over; the answer are the links to processes that drain already.
-pub(in crate::rotation) struct HandOver {
-    pub(in crate::rotation) channel: DrainChannel,
-    pub(in crate::rotation) answer: Answer<Vec<DrainLink>>,
-}
+use super::waiting::{HandOver, Reloaded, Waiting};
 
 impl Shared {
     /// The new configuration is in force.

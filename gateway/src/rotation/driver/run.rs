@@ -10,10 +10,10 @@ use crate::keyring::Miss;
 use crate::rotation::message_path::stop_sealing;
 
 use super::answer::reply;
-use super::reload::HandOver;
 use super::request::Request;
 use super::shared::Shared;
 use super::tick::{Driver, TICK};
+use super::waiting::HandOver;
 
 impl Driver {
     /// Serves until it is asked to stop, every handle is dropped, or another process has taken over and this one has drained.

@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::answer::Answer;
 use super::keyring::ManagedKeyring;
-use super::reload::Waiting;
 use super::shared::Shared;
+use super::waiting::Waiting;
 use super::{Driver, Parts};
 use crate::catalogue::{
     self, Catalogue, ClockState, LoadError, Record, RecordChange, Records, SetError, View,

@@ -12,9 +12,9 @@ use super::context::Context;
 use super::keyring::Actor;
 use super::loaded::OpenCounts;
 use super::misses::{Misses, REREAD_INTERVAL, Reading};
-use super::reload::Waiting;
 use super::shared::Shared;
 use super::tasks::Tasks;
+use super::waiting::Waiting;
 
 /// The interval of [`Driver::tick`].
 pub(super) const TICK: Duration = Duration::from_millis(200);

@@ -51,6 +51,7 @@ mod oracle;
 mod order_outcomes;
 mod regressions;
 mod simulated_run;
+mod slow_custodian;
 mod standstill;
 mod traffic;
 
