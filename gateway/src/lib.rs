@@ -14,18 +14,20 @@
 //! | 0 | [`disk`] | files that must survive a crash, or whose permissions matter |
 //! | 0 | [`fault`] | who must act on an error, and whether retrying can help |
 //! | 0 | [`strict_json`] | strict reading of JSON in files and requests |
+//! | 0 | [`later`] | results that come later, for whoever must not wait |
 //! | 0 | [`printable`] | escaping of untrusted text for terminals and logs |
 //! | 0 | [`secret`] | key material in memory: wiped, never printed |
 //! | 0 | [`wire`] | the NATS client protocol; knows nothing of keys |
 //! | 1 | [`envelope`] | the ciphertext format and its limits; knows nothing of NATS |
 //! | 1 | [`policy`] | which subjects are sealed, passed or refused, and under which keyring |
-//! | 1 | [`custody`] | wrapping and unwrapping of keys under the KEK |
+//! | 1 | [`custodian`] | the custodian of the KEK as all others know it, and what it wraps |
 //! | 1 | [`audit`] | the audit log: signed, chained by hash |
 //! | 1 | [`metrics`] | Prometheus metrics |
 //! | 1 | [`proxy`] | PROXY protocol headers, and the nkey of a trusted proxy |
 //! | 1 | [`tls`] | TLS certificates, keys and settings for clients and servers |
 //! | 2 | [`keyring`] | the immutable snapshot of keys valid at this instant, and the lanes that seal |
 //! | 2 | [`catalogue`] | the durable key-version records |
+//! | 2 | [`custody`] | the custodians that there are |
 //! | 2 | [`retention`] | queries to JetStream on the gateway's own connection |
 //! | 3 | [`dataplane`] | the message path: sockets, buffers, backpressure, drain |
 //! | 3 | [`rotation`] | the life cycle of key versions |
@@ -42,11 +44,13 @@ pub mod catalogue;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod custodian;
 pub mod custody;
 pub mod dataplane;
 pub mod disk;
 pub mod fault;
 pub mod keyring;
+pub mod later;
 pub mod metrics;
 pub mod operations;
 pub mod policy;

@@ -3,8 +3,9 @@
 use data_encoding::{BASE64, BASE64URL, HEXLOWER, HEXUPPER};
 use hkdf::Hkdf;
 use keyway::catalogue::Catalogue;
-use keyway::custody::{self, Custodian};
+use keyway::custody::Custody;
 use keyway::disk::StateDir;
+use keyway::later::wait;
 use memchr::memmem;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
@@ -26,7 +27,7 @@ impl VersionSecrets {
     /// Those of a version that is not yet destroyed; the gateway may be running.
     pub fn version(state: &Path, keyring: &str, number: u32) -> Self {
         let dir = StateDir::open(state).unwrap();
-        let kek: Arc<dyn Custodian> = Arc::new(custody::local::open(&dir, None).ok().unwrap());
+        let kek = Custody::File.opener().unwrap().open(&dir).unwrap();
         let view = Catalogue::open_read_only(dir, Arc::clone(&kek))
             .ok()
             .unwrap();
@@ -40,9 +41,8 @@ impl VersionSecrets {
             &version.commitment.0,
         ]
         .concat();
-        let root = kek
-            .unwrap(version.wrapped.as_ref().unwrap(), &context)
-            .unwrap();
+        let wrapped = version.wrapped.as_ref().unwrap();
+        let root = wait(kek.unwrap(wrapped, &context)).unwrap();
         let length = u16::try_from(keyring.len()).unwrap().to_be_bytes();
         let salt = [
             b"keyway/1",
@@ -102,8 +102,8 @@ pub fn signing_seed(state: &Path, file: &str, context: &[u8]) -> [u8; 32] {
     let context = [context, &public.unwrap()].concat();
     let wrapped = json["wrapped"].as_str().unwrap().parse().unwrap();
     let dir = StateDir::open(state).unwrap();
-    let kek = custody::local::open(&dir, None).ok().unwrap();
-    *kek.unwrap(&wrapped, &context).unwrap().expose()
+    let kek = Custody::File.opener().unwrap().open(&dir).unwrap();
+    *wait(kek.unwrap(&wrapped, &context)).unwrap().expose()
 }
 
 /// The private scalar in a file with a P-256 key, big-endian.

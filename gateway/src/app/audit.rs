@@ -10,7 +10,7 @@ use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use crate::audit::{self, Fact, Head, LOG, Log, LogDir, Signer, Text, VerifierKey, WriteFailed};
 use crate::catalogue::{self, Catalogue};
 use crate::clock::Clock;
-use crate::custody::{
+use crate::custodian::{
     Custodian, SigningKeyNotMade, SigningKeyUnusable, SigningPurpose, create_signing_key,
     open_signing_key, public_signing_key,
 };
@@ -284,14 +284,14 @@ pub(super) fn now(clock: &Clock) -> Result<Timestamp, AuditError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::custody::local;
+    use crate::custody::Custody;
     use crate::disk::Lock;
     use crate::disk::testing::{CrashDisk, DiskFault};
 
     struct Home {
         _root: tempfile::TempDir,
         dir: StateDir,
-        kek: local::Kek,
+        kek: Arc<dyn Custodian>,
         disk: Arc<CrashDisk>,
     }
 
@@ -299,7 +299,11 @@ mod tests {
         fn new() -> Self {
             let root = tempfile::tempdir().unwrap();
             let dir = StateDir::create(&root.path().join("state")).unwrap();
-            let kek = local::init(&Lock::acquire(dir.clone()).unwrap(), None).unwrap();
+            let kek = Custody::File
+                .opener()
+                .unwrap()
+                .open_or_create(&Lock::acquire(dir.clone()).unwrap())
+                .unwrap();
             Self {
                 _root: root,
                 dir,
@@ -310,7 +314,7 @@ mod tests {
 
         fn open(&self) -> Result<Log, AuditError> {
             let files = Arc::<CrashDisk>::clone(&self.disk);
-            open(&self.dir, files, &self.kek, ("5f0c", &Clock::system()))
+            open(&self.dir, files, &*self.kek, ("5f0c", &Clock::system()))
         }
     }
 

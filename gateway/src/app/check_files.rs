@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::admin;
 use crate::clock::Clock;
-use crate::config::{Custody, GatewayConfig};
-use crate::custody::{Custodian, PassphraseSource};
+use crate::config::GatewayConfig;
+use crate::custodian::Custodian;
+use crate::custody::{self, Custody, PassphraseSource};
 use crate::envelope;
 use crate::proxy::Key;
 use crate::retention::Config as Control;
@@ -105,7 +106,7 @@ fn passphrase(custody: &Custody) -> Option<FileError> {
     let Custody::Passphrase(source @ PassphraseSource::File(_)) = custody else {
         return None;
     };
-    let error = OpenError::from(source.read().err()?).into();
+    let error = OpenError::from(custody::Error::from(source.read().err()?)).into();
     let key = "custody.passphrase-file";
     Some(FileError { key, error })
 }

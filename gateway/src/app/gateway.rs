@@ -16,7 +16,7 @@ use super::reload::{ConfigSource, Reloader};
 use crate::admin::{self, Reload as _};
 use crate::clock::Clock;
 use crate::config::GatewayConfig;
-use crate::custody::Custodian;
+use crate::custodian::Custodian;
 use crate::dataplane::{self, Dataplane, Inherited, ListenAddr, PathOwner, StopKind, Stopped};
 use crate::disk;
 use crate::envelope;

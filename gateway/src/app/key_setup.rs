@@ -7,7 +7,7 @@ use super::ports;
 use super::state::{self, OpenState};
 use crate::clock::Clock;
 use crate::config::{GatewayConfig, settings};
-use crate::custody::Custodian;
+use crate::custodian::Custodian;
 use crate::keyring::{Keys, Snapshot};
 use crate::policy::Policy;
 use crate::retention::JetStream;

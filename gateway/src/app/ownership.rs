@@ -17,7 +17,7 @@ use super::state::{self, OpenError};
 use crate::admin::{self, Reload};
 use crate::clock::Clock;
 use crate::config::GatewayConfig;
-use crate::custody::Custodian;
+use crate::custodian::Custodian;
 use crate::dataplane::Dataplane;
 use crate::disk::{self, OwnedFile};
 use crate::keyring::Keys;

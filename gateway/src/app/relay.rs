@@ -9,13 +9,12 @@ use std::sync::Arc;
 use crate::audit::{Fact, Log, Outcome, PendingEvent, Settings, Trigger, WriteFailed};
 use crate::clock::Clock;
 use crate::config::{GatewayConfig, settings};
-use crate::custody::local;
 use crate::disk::{Lock, Real, StateDir};
 use crate::rotation::Reason;
 use crate::rotation::protection::{self, weakened};
 
 use super::audit::{self, AuditError};
-use super::state::{OpenError, passphrase};
+use super::state::OpenError;
 
 /// Why nothing was written to the audit log.
 #[derive(Debug, thiserror::Error)]
@@ -88,11 +87,11 @@ fn open(checked: &GatewayConfig, clock: &Clock) -> Result<(Lock, Log), RelayAudi
     if audit::audit_verifier(dir.path()).is_err() {
         return Err(RelayAuditError::NoLog(dir.path().to_owned()));
     }
-    let passphrase = passphrase(&checked.custody).map_err(OpenError::from)?;
+    let opener = checked.custody.opener().map_err(OpenError::from)?;
     let lock = Lock::acquire(dir.clone()).map_err(OpenError::from)?;
-    let kek = local::open(&dir, passphrase.as_ref()).map_err(OpenError::from)?;
+    let custodian = opener.open(&dir).map_err(OpenError::from)?;
     // The log exists, so that it needs no catalogue id: the catalogue's key may be what is broken.
-    let log = audit::open(&dir, Arc::new(Real), &kek, ("", clock))?;
+    let log = audit::open(&dir, Arc::new(Real), &*custodian, ("", clock))?;
     Ok((lock, log))
 }
 

@@ -9,8 +9,8 @@ use super::audit::{self, AuditError, audit_directory};
 use crate::audit::{Fact, LOG, Log, LoggedState};
 use crate::catalogue::{Catalogue, CreateError, LoadError};
 use crate::clock::Clock;
-use crate::config::Custody;
-use crate::custody::{self, Custodian, Passphrase, PassphraseError};
+use crate::custodian::Custodian;
+use crate::custody::{self, Custody, Opener};
 use crate::disk::{self, Lock, Real, StateDir};
 use crate::fault::{Fault, Faulty};
 
@@ -21,15 +21,9 @@ pub enum OpenError {
     /// The directory itself, or its lock.
     #[error(transparent)]
     Disk(#[from] disk::Error),
-    /// The passphrase.
+    /// The custodian of the key-encryption key.
     #[error(transparent)]
-    Passphrase(#[from] PassphraseError),
-    /// A new KEK.
-    #[error(transparent)]
-    Init(#[from] custody::local::InitError),
-    /// The KEK that is there.
-    #[error(transparent)]
-    Kek(#[from] custody::local::OpenError),
+    Custody(#[from] custody::Error),
     /// A new catalogue.
     #[error(transparent)]
     Create(#[from] CreateError),
@@ -50,9 +44,7 @@ impl Faulty for OpenError {
     fn fault(&self) -> Fault {
         match self {
             Self::Disk(error) => error.fault(),
-            Self::Passphrase(error) => error.fault(),
-            Self::Init(error) => error.fault(),
-            Self::Kek(error) => error.fault(),
+            Self::Custody(error) => error.fault(),
             Self::Create(error) => error.fault(),
             Self::Load(error) => error.fault(),
             Self::Audit(error) => error.fault(),
@@ -74,15 +66,10 @@ pub struct OpenState {
 /// # Errors
 /// [`OpenError`].
 pub fn open(state: &Path, custody: &Custody, clock: &Clock) -> Result<OpenState, OpenError> {
-    // First: a state directory made without it could not be used.
-    let passphrase = passphrase(custody)?;
+    // First: a state directory made without what it takes could not be used.
+    let opener = custody.opener()?;
     let lock = Lock::acquire(StateDir::create(state)?)?;
-    let custodian: Arc<dyn Custodian> = Arc::new(if custody::local::exists(lock.dir()) {
-        custody::local::open(lock.dir(), passphrase.as_ref())?
-    } else {
-        tracing::info!(state = %state.display(), "making a new key-encryption key");
-        custody::local::init(&lock, passphrase.as_ref())?
-    });
+    let custodian = opener.open_or_create(&lock)?;
     open_catalogue(lock, &custodian, clock)
 }
 
@@ -108,12 +95,10 @@ pub(super) fn check_without_lock(
     custody: &Custody,
 ) -> Result<Option<Arc<dyn Custodian>>, OpenError> {
     let dir = StateDir::create(state)?;
-    if !custody::local::exists(&dir) {
+    if !Opener::is_begun(&dir) {
         return Ok(None);
     }
-    let passphrase = passphrase(custody)?;
-    let custodian = custody::local::open(&dir, passphrase.as_ref())?;
-    let custodian: Arc<dyn Custodian> = Arc::new(custodian);
+    let custodian = custody.opener()?.open(&dir)?;
     if Catalogue::exists(&dir) {
         Catalogue::open_read_only(dir, Arc::clone(&custodian))?;
     }
@@ -188,11 +173,4 @@ pub fn open_audit(
     let dir = StateDir::open(catalogue.path())?;
     let about = (catalogue.id(), clock);
     audit::open(&dir, Arc::new(Real), custodian, about)
-}
-
-pub(super) fn passphrase(custody: &Custody) -> Result<Option<Passphrase>, PassphraseError> {
-    match custody {
-        Custody::File => Ok(None),
-        Custody::Passphrase(source) => source.read().map(Some),
-    }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Invalid, State};
-use crate::custody::{SigningKeyNotMade, UnwrapFailed, WrapFailed};
+use crate::custodian::{SigningKeyNotMade, UnwrapFailed, WrapFailed};
 use crate::disk;
 use crate::fault::{Fault, Faulty};
 use crate::policy::KeyringName;
@@ -109,14 +109,6 @@ pub enum SetError {
         /// The rule.
         rule: Invalid,
     },
-    /// A new or rewrapped secret does not fit its commitment.
-    #[error("the new record of keyring {keyring} is refused: {source}")]
-    Secret {
-        /// Whose record.
-        keyring: KeyringName,
-        /// Why.
-        source: KeyError,
-    },
     /// The files on disk cannot be used, so nothing was written.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -174,6 +166,9 @@ pub enum RotateError {
     /// The custodian did not unwrap what it had wrapped.
     #[error("the custodian does not unwrap what it has just wrapped: {0}")]
     Unwrap(#[from] UnwrapFailed),
+    /// The custodian unwraps another secret than the one that it was given to wrap.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// No such version.
     #[error("keyring {0} has no version {1}")]
     Unknown(KeyringName, u32),
@@ -245,7 +240,6 @@ impl Faulty for SetError {
         match self {
             Self::Load(e) => e.fault(),
             Self::Disk(e) => e.fault(),
-            Self::Secret { source, .. } => source.fault(),
             Self::ReadBack(_) => Fault::OPERATOR,
             Self::Conflict { .. } => Fault::OPERATOR_LATER,
             Self::Refused { .. } | Self::Encode(_) => Fault::DEFECT,
@@ -283,6 +277,7 @@ impl Faulty for RotateError {
     fn fault(&self) -> Fault {
         match self {
             Self::Set(e) => e.fault(),
+            Self::Key(e) => e.fault(),
             Self::Wrap(e) => e.fault(),
             Self::Unwrap(e) => e.fault(),
             Self::NoEntropy(_) => Fault::OPERATOR_LATER,

@@ -1,25 +1,19 @@
-//! New key versions and their state transitions, each one a compare-and-set.
+//! New key versions and their state transitions, each one change of a record.
 //!
 //! A switch takes three: the new version is durable, then ready, then active while its predecessor stops sealing. After a crash
 //! between two of them the record says which is next; the old version seals until the last one.
 
-use super::store::Remember;
+use super::records::{RecordChange, Remember};
 use super::time::{Moment, Monotonic};
 use super::view::context;
-use super::{Catalogue, Label, Proposal, Record, RotateError, SetError, State, Version};
+use super::{
+    Invalid, KeyError, Label, Proposal, Record, RotateError, SetError, State, Version, View,
+};
 use crate::clock::Clock;
+use crate::custodian::{Custodian, UnwrapFailed};
 use crate::envelope::{Suite, VersionKey, Volume};
 use crate::policy::KeyringName;
 use crate::secret::Secret;
-
-/// The outcome of a switch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Switched {
-    /// The number of the version that seals.
-    pub active: u32,
-    /// The number of the version that sealed until now.
-    pub predecessor: Option<u32>,
-}
 
 /// The use of a version, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,15 +34,58 @@ pub struct DrawnVersion {
     root: Secret,
 }
 
+/// A new version whose wrapped secret was shown to unwrap.
+pub struct WrappedVersion(Version);
+
 impl DrawnVersion {
     /// The version, without its wrapped secret.
     #[must_use]
     pub const fn version(&self) -> &Version {
         &self.version
     }
+
+    /// Has the custodian wrap the secret, and unwrap it again: what cannot be unwrapped must not be recorded.
+    ///
+    /// # Errors
+    /// [`RotateError`].
+    pub async fn wrap(
+        &self,
+        keyring: &KeyringName,
+        custodian: &dyn Custodian,
+    ) -> Result<WrappedVersion, RotateError> {
+        let Self { version, root } = self;
+        let context = context(keyring, version.number, &version.commitment.0);
+        let wrapped = custodian.wrap(root, &context).await?;
+        let unwrapped = custodian.unwrap(&wrapped, &context).await?;
+        let key = VersionKey::derive(keyring.as_str(), version.number, &unwrapped);
+        if key.commitment() != version.commitment {
+            return Err(KeyError::Commitment(keyring.clone(), version.number).into());
+        }
+        Ok(WrappedVersion(Version {
+            wrapped: Some(wrapped),
+            ..version.clone()
+        }))
+    }
 }
 
-impl Catalogue {
+/// Has the custodian wrap and unwrap an unused secret.
+///
+/// # Errors
+/// What would keep a new version from being made.
+pub async fn rehearse_custody(custodian: &dyn Custodian) -> Result<(), RotateError> {
+    const CONTEXT: &[u8] = b"rehearsal";
+    let secret = Secret::random()?;
+    let wrapped = custodian.wrap(&secret, CONTEXT).await?;
+    let unwrapped = custodian.unwrap(&wrapped, CONTEXT).await?;
+    if unwrapped.expose() == secret.expose() {
+        Ok(())
+    } else {
+        Err(UnwrapFailed::Damaged.into())
+    }
+}
+
+/// What is written next: a change of the record as this view has it.
+impl View {
     /// Draws the secret of a new version. Writes nothing.
     ///
     /// # Errors
@@ -89,37 +126,32 @@ impl Catalogue {
         Ok(DrawnVersion { version, root })
     }
 
-    /// Wraps a drawn version's secret, writes it durably and reads it back. The version is pre-active.
-    ///
-    /// # Errors
-    /// [`RotateError`].
-    pub fn generate(
-        &mut self,
+    /// Adds a new version, whose secret is wrapped. It is pre-active.
+    #[must_use]
+    pub fn generated(
+        &self,
         keyring: &KeyringName,
-        drawn: &DrawnVersion,
-    ) -> Result<u32, RotateError> {
-        let DrawnVersion { version, root } = drawn;
-        let context = context(keyring, version.number, &version.commitment.0);
-        let wrapped = self.view.custodian.wrap(root, &context)?;
+        WrappedVersion(version): WrappedVersion,
+    ) -> RecordChange {
         let mut record = self.current(keyring);
-        record.versions.push(Version {
-            wrapped: Some(wrapped),
-            ..version.clone()
-        });
-        self.set(record.epoch, record, Remember::Later)?;
-        Ok(version.number)
+        let proven = Some(version.number);
+        record.versions.push(version);
+        RecordChange {
+            proven,
+            ..self.change(record, Remember::Later)
+        }
     }
 
     /// Makes a pre-active version ready, and in the same write reserves the first part of its budget and sets its subjects.
     ///
     /// # Errors
     /// [`RotateError`].
-    pub fn admit(
-        &mut self,
+    pub fn admitted(
+        &self,
         keyring: &KeyringName,
         (usage, served): (VersionUsage, Vec<String>),
         clock: &Clock,
-    ) -> Result<(), RotateError> {
+    ) -> Result<RecordChange, RotateError> {
         let now = self.moment(clock)?;
         let mut record = self.current(keyring);
         let version = record
@@ -128,20 +160,19 @@ impl Catalogue {
         version.enter(State::Ready, now);
         version.reserved = usage.reserved;
         version.served = served;
-        self.set(record.epoch, record, Remember::Later)?;
-        Ok(())
+        Ok(self.change(record, Remember::Later))
     }
 
     /// Makes a ready version active and its predecessor decrypt-only, in one write.
     ///
     /// # Errors
     /// [`RotateError`].
-    pub fn activate(
-        &mut self,
+    pub fn activated(
+        &self,
         keyring: &KeyringName,
         number: u32,
         clock: &Clock,
-    ) -> Result<Switched, RotateError> {
+    ) -> Result<RecordChange, RotateError> {
         let now = self.moment(clock)?;
         let state = self.state_of(keyring, number)?;
         if state != State::Ready {
@@ -152,7 +183,6 @@ impl Catalogue {
             });
         }
         let mut record = self.current(keyring);
-        let predecessor = record.active().map(|v| v.number);
         for version in &mut record.versions {
             if version.state.seals() {
                 version.enter(State::DecryptOnly, now);
@@ -160,22 +190,18 @@ impl Catalogue {
                 version.enter(State::Active, now);
             }
         }
-        self.compare_and_set(record.epoch, record)?;
-        Ok(Switched {
-            active: number,
-            predecessor,
-        })
+        Ok(self.change(record, Remember::Now))
     }
 
     /// Records the use of versions. A larger reservation must be recorded before any of it is sealed.
     ///
     /// # Errors
     /// [`RotateError`].
-    pub fn record_usage(
-        &mut self,
+    pub fn used(
+        &self,
         keyring: &KeyringName,
         usages: &[VersionUsage],
-    ) -> Result<(), RotateError> {
+    ) -> Result<RecordChange, RotateError> {
         let mut record = self.current(keyring);
         for usage in usages {
             let version = record
@@ -185,19 +211,18 @@ impl Catalogue {
             version.sealed = usage.sealed;
             version.lanes = version.lanes.max(usage.lanes);
         }
-        self.compare_and_set(record.epoch, record)?;
-        Ok(())
+        Ok(self.change(record, Remember::Now))
     }
 
     /// Adds the subjects that the keyring serves now to every version that seals or may still seal.
     ///
     /// # Errors
     /// [`RotateError`].
-    pub fn record_subjects(
-        &mut self,
+    pub fn serving(
+        &self,
         keyring: &KeyringName,
         subjects: &[String],
-    ) -> Result<(), RotateError> {
+    ) -> Result<Option<RecordChange>, RotateError> {
         let mut record = self.current(keyring);
         let mut news = false;
         let sealing = |version: &&mut Version| {
@@ -212,42 +237,38 @@ impl Catalogue {
             news |= !new.is_empty();
             version.served.extend(new);
         }
-        if news {
-            self.compare_and_set(record.epoch, record)?;
-        }
-        Ok(())
+        Ok(news.then(|| self.change(record, Remember::Now)))
     }
 
     /// Records that the destruction of a version is proposed.
     ///
     /// # Errors
     /// [`RotateError`].
-    pub fn record_proposal(
-        &mut self,
+    pub fn proposed(
+        &self,
         keyring: &KeyringName,
         number: u32,
         proposal: &Proposal,
-    ) -> Result<(), RotateError> {
+    ) -> Result<RecordChange, RotateError> {
         let mut record = self.current(keyring);
         let version = record
             .version_mut(number)
             .ok_or_else(|| unknown(keyring, number))?;
         version.proposed = Some(proposal.clone());
-        self.compare_and_set(record.epoch, record)?;
-        Ok(())
+        Ok(self.change(record, Remember::Now))
     }
 
     /// Takes a version to another state that [`State::next`] allows; `destroyed` drops the secret.
     ///
     /// # Errors
     /// [`RotateError`].
-    pub fn set_state(
-        &mut self,
+    pub fn in_state(
+        &self,
         keyring: &KeyringName,
         number: u32,
         state: State,
         clock: &Clock,
-    ) -> Result<(), RotateError> {
+    ) -> Result<RecordChange, RotateError> {
         let now = self.moment(clock)?;
         let mut record = self.current(keyring);
         let version = record
@@ -259,7 +280,7 @@ impl Catalogue {
         if !from.may_become(state) {
             return Err(SetError::Refused {
                 keyring: keyring.clone(),
-                rule: super::Invalid::Transition {
+                rule: Invalid::Transition {
                     number,
                     from,
                     to: state,
@@ -267,8 +288,7 @@ impl Catalogue {
             }
             .into());
         }
-        self.compare_and_set(record.epoch, record)?;
-        Ok(())
+        Ok(self.change(record, Remember::Now))
     }
 
     /// Replaces times in the future, which a clock that was ahead or is lost has written, by now: periods counted from them would
@@ -276,17 +296,29 @@ impl Catalogue {
     ///
     /// # Errors
     /// [`RotateError`].
-    pub fn cap_times(&mut self, keyring: &KeyringName, clock: &Clock) -> Result<(), RotateError> {
+    pub fn capped_times(
+        &self,
+        keyring: &KeyringName,
+        clock: &Clock,
+    ) -> Result<Option<RecordChange>, RotateError> {
         let now = self.moment(clock)?.monotonic;
         let mut record = self.current(keyring);
         let mut news = false;
         for version in &mut record.versions {
             news |= version.state != State::Destroyed && version.cap_future_times(now);
         }
-        if news {
-            self.compare_and_set(record.epoch, record)?;
+        Ok(news.then(|| self.change(record, Remember::Now)))
+    }
+
+    /// The next record in place of the one that this view has.
+    fn change(&self, mut record: Record, remember: Remember) -> RecordChange {
+        record.audited = self.audit_head.clone().or(record.audited);
+        RecordChange {
+            expected: record.epoch,
+            record,
+            remember,
+            proven: None,
         }
-        Ok(())
     }
 
     fn moment(&self, clock: &Clock) -> Result<Moment, RotateError> {
@@ -294,12 +326,12 @@ impl Catalogue {
     }
 
     fn current(&self, keyring: &KeyringName) -> Record {
-        let record = self.view.record(keyring).cloned();
+        let record = self.record(keyring).cloned();
         record.unwrap_or_else(|| Record::empty(keyring.clone()))
     }
 
     fn state_of(&self, keyring: &KeyringName, number: u32) -> Result<State, RotateError> {
-        let record = self.view.record(keyring);
+        let record = self.record(keyring);
         let version = record.and_then(|r| r.version(number));
         version
             .map(|v| v.state)

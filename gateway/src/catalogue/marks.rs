@@ -8,7 +8,7 @@ use data_encoding::HEXLOWER;
 use strum::VariantArray;
 
 use super::store::sync;
-use super::{Catalogue, State, Version, View};
+use super::{State, Version, View};
 use crate::disk::names::MARKS;
 use crate::disk::{Action, Error};
 use crate::envelope::Kid;
@@ -69,16 +69,16 @@ impl Mark {
     }
 }
 
-impl Catalogue {
+impl View {
     /// Creates a marker, durably.
     ///
     /// # Errors
     /// [`Error`]: the next start does not know of the order.
     pub fn mark(&self, mark: Mark, kid: Kid) -> Result<(), Error> {
-        let path = self.view.dir.join(&mark.name(kid));
-        let made = self.view.files.write(&path, &[]);
+        let path = self.dir.join(&mark.name(kid));
+        let made = self.files.write(&path, &[]);
         made.map_err(|e| Error::from_io(&path, Action::Write, e))?;
-        sync(&*self.view.files, self.view.dir.path())
+        sync(&*self.files, self.dir.path())
     }
 
     /// Deletes a marker; a missing one is no error.
@@ -86,16 +86,14 @@ impl Catalogue {
     /// # Errors
     /// [`Error`].
     pub fn unmark(&self, mark: Mark, kid: Kid) -> Result<(), Error> {
-        let path = self.view.dir.join(&mark.name(kid));
-        match self.view.files.remove(&path) {
+        let path = self.dir.join(&mark.name(kid));
+        match self.files.remove(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             removed => removed.map_err(|e| Error::from_io(&path, Action::Remove, e))?,
         }
-        sync(&*self.view.files, self.view.dir.path())
+        sync(&*self.files, self.dir.path())
     }
-}
 
-impl View {
     /// All markers, revocations first.
     ///
     /// # Errors

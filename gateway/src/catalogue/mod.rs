@@ -16,15 +16,16 @@
 //! | reading, without the lock | [`View`] |
 //! | marker files for orders that no record holds yet | [`Mark`] |
 //! | comparing records with the audit log | [`View::compare_with`], [`compare_records`] |
-//! | the audit log's length in records, to notice a log cut short | [`Catalogue::set_audit_head`], [`audit_heads`] |
-//! | writing | [`Catalogue::compare_and_set`] |
-//! | new versions, activation, use | [`Catalogue::draw`], [`Catalogue::generate`], [`Catalogue::activate`], [`Catalogue::record_usage`] |
+//! | the audit log's length in records, to notice a log cut short | [`View::set_audit_head`], [`audit_heads`] |
+//! | new versions, activation, use | [`View::draw`], [`View::generated`], [`View::activated`], [`View::used`] |
+//! | writing | [`Records`], on a thread of its own [`CatalogueThread`] |
 
 mod error;
 mod json;
 mod lifecycle;
 mod marks;
 mod record;
+mod records;
 mod signed;
 mod state;
 mod store;
@@ -32,16 +33,19 @@ mod time;
 mod unverified;
 mod verified;
 mod view;
+mod worker;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::{CreateError, KeyError, LoadError, RotateError, SetError};
-pub use lifecycle::{DrawnVersion, Switched, VersionUsage};
+pub use lifecycle::{DrawnVersion, VersionUsage, WrappedVersion, rehearse_custody};
 pub use marks::Mark;
 pub use record::{Invalid, Label, Proposal, Record, Version};
+pub use records::{Answer, RecordChange, Records};
 pub use state::{Opens, State, UnknownState};
 pub use store::Catalogue;
-pub use time::{ClockChange, Moment, Monotonic};
+pub use time::{ClockChange, ClockState, Moment, Monotonic};
 pub use unverified::{audit_heads, compare_records};
 pub use view::View;
+pub use worker::CatalogueThread;

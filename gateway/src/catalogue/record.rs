@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::State;
 use super::time::{Moment, Monotonic};
 use crate::audit::Head;
-use crate::custody::Wrapped;
+use crate::custodian::Wrapped;
 use crate::envelope::{Commitment, Kid, Suite, Volume};
 use crate::policy::KeyringName;
 
@@ -18,9 +18,9 @@ use crate::policy::KeyringName;
 pub struct Record {
     /// The keyring.
     pub keyring: KeyringName,
-    /// Grows by one with every write; 0 before the first. [`super::Catalogue::compare_and_set`] fills it in.
+    /// Grows by one with every write; 0 before the first. [`super::Records::set`] fills it in.
     pub epoch: u64,
-    /// How far the audit log had come before it was written. [`super::Catalogue::compare_and_set`] fills it in.
+    /// How far the audit log had come before it was written. [`super::Records::set`] fills it in.
     pub audited: Option<Head>,
     /// Oldest first, by growing number; none is ever removed.
     pub versions: Vec<Version>,
@@ -98,6 +98,11 @@ pub enum Invalid {
     /// Two versions, one kid.
     #[error("version {0} has the kid of another version")]
     SameKid(u32),
+    /// Its secret changes, and nobody has shown that the new one unwraps.
+    #[error(
+        "nobody has shown that the secret of version {0} unwraps: this is a defect, please report it"
+    )]
+    Unproven(u32),
     /// The label does not say keyring, date and number.
     #[error("the label of version {0} does not say its keyring, date and number")]
     Label(u32),

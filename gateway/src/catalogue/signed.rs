@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::json::{self, Unreadable};
 use super::{CreateError, LoadError};
-use crate::custody::{
+use crate::custodian::{
     Custodian, SigningKeyUnusable, SigningPurpose, create_signing_key, open_signing_key,
 };
 use crate::secret::on_wiped_thread;

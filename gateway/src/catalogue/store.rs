@@ -4,33 +4,18 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::json::{self, RecordText};
+use super::records::{Answer, RecordChange, Remember};
 use super::signed::{FileKind, Signer};
-use super::time::{ClockChange, ClockState};
+use super::time::ClockState;
 use super::verified::VerifiedRecord;
 use super::view::{View, raise_epoch};
-use super::{CreateError, Invalid, LoadError, Record, RotateError, SetError, Version};
-use crate::audit::{Head, LoggedState};
-use crate::clock::Clock;
-use crate::custody::{Custodian, UnwrapFailed};
+use super::{CreateError, Invalid, LoadError, Record, SetError, Version};
+use crate::audit::LoggedState;
+use crate::custodian::Custodian;
 use crate::disk::names::{CATALOGUE_KEY, CLOCK, NEW_CATALOGUE_KEY, RECORDS, SEEN};
 use crate::disk::{self, Action, Error, Files, Lock, Real, StateDir};
 use crate::policy::KeyringName;
-use crate::secret::Secret;
-
-/// The context with which a rehearsal wraps a secret.
-const REHEARSAL: &[u8] = b"rehearsal";
-
-/// When the epoch of a new record goes to `seen.json`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Remember {
-    /// Before the record is acted on.
-    Now,
-    /// With the next record that is: until then nothing is sealed because of this one, so that nothing is lost with it.
-    Later,
-}
 
 /// The catalogue, open for writing; holds the state directory's lock. Dereferences to its [`View`] for reading.
 pub struct Catalogue {
@@ -72,26 +57,12 @@ impl Catalogue {
         self.view.compare_with(last);
     }
 
-    /// Sets how far the audit log has come, for the following writes; `None` (a closed log) changes nothing.
-    pub fn set_audit_head(&mut self, head: Option<Head>) {
-        self.view.audit_head = head.or_else(|| self.view.audit_head.take());
-    }
-
     /// Reads a catalogue without its lock, which another process may hold.
     ///
     /// # Errors
     /// [`LoadError`].
     pub fn open_read_only(dir: StateDir, custodian: Arc<dyn Custodian>) -> Result<View, LoadError> {
         Self::open_read_only_on(dir, Arc::new(Real), custodian)
-    }
-
-    /// Releases the lock, so that another process may write.
-    #[must_use]
-    pub fn release(self) -> View {
-        View {
-            anchor: None,
-            ..self.view
-        }
     }
 
     /// Whether the directory holds a complete catalogue.
@@ -107,7 +78,11 @@ impl Catalogue {
     pub fn refresh(&mut self) -> Result<(), LoadError> {
         // A rename whose write failed later becomes durable before it is acted on.
         sync(&*self.view.files, &self.view.dir.join(RECORDS))?;
-        self.view.refresh()?;
+        let (records, seen) = self.view.load()?;
+        if self.view.clock_state.is_none() {
+            self.view.clock_state = self.view.load_clock()?;
+        }
+        (self.view.records, self.view.seen) = (records, seen);
         let remembered = self.view.load_seen()?;
         if remembered != self.view.seen {
             self.view.write_seen()?;
@@ -124,24 +99,40 @@ impl Catalogue {
         self.reload_record(keyring).map(drop)
     }
 
-    /// Replaces the record of a keyring, durably, if its epoch is `expected` (0: there is none yet); the epoch grows by one.
+    /// Changes a record, see [`Records::set`](super::Records::set).
+    pub fn apply(&mut self, change: RecordChange) -> Answer<SetError> {
+        let result = self.set(change).map(drop);
+        self.answer(result)
+    }
+
+    /// Reads again, see [`Records::read`](super::Records::read).
+    pub fn read(&mut self, which: Option<KeyringName>) -> Answer<LoadError> {
+        let result = match which {
+            Some(keyring) => self.refresh_one(&keyring),
+            None => self.refresh(),
+        };
+        self.answer(result)
+    }
+
+    fn answer<E>(&self, result: Result<(), E>) -> Answer<E> {
+        let records = self.view.records.clone();
+        Answer { records, result }
+    }
+
+    /// Replaces the record of a keyring, durably, if its epoch is the expected one (0: there is none yet); the epoch grows by one.
     ///
-    /// Steps: read what is on disk and compare; check the rules and every new secret; write and fsync a sibling, rename it,
-    /// fsync the directory; read it back; remember the epoch in `seen.json` in the same way.
+    /// Steps: read what is on disk and compare; check the rules; write and fsync a sibling, rename it, fsync the directory; read
+    /// it back; remember the epoch in `seen.json` in the same way.
     ///
     /// # Errors
     /// [`SetError`]. After [`SetError::Disk`] either record may be on disk; calling again or [`Self::refresh`] tells which.
-    pub fn compare_and_set(&mut self, expected: u64, record: Record) -> Result<&Record, SetError> {
-        self.set(expected, record, Remember::Now)
-    }
-
-    /// The same; `remember` says when the epoch is saved.
-    pub(super) fn set(
-        &mut self,
-        expected: u64,
-        mut record: Record,
-        remember: Remember,
-    ) -> Result<&Record, SetError> {
+    pub(super) fn set(&mut self, change: RecordChange) -> Result<&Record, SetError> {
+        let RecordChange {
+            expected,
+            mut record,
+            remember,
+            proven,
+        } = change;
         let keyring = record.keyring.clone();
         let old = self.reload_record(&keyring)?;
         if old.record.epoch != expected {
@@ -153,8 +144,7 @@ impl Catalogue {
         }
         // After 2^64 writes the epoch would stop growing and the next write would conflict, which is safe.
         record.epoch = expected.saturating_add(1);
-        record.audited = self.view.audit_head.clone().or(record.audited);
-        self.check(&old.record, &record)?;
+        self.check(&old.record, &record, proven)?;
         let path = self.view.record_path(&keyring);
         let RecordText { payload, ranges } = json::write_record(&record, &old)?;
         let bytes = self.view.signer.sign(FileKind::Record, payload);
@@ -171,68 +161,16 @@ impl Catalogue {
         Ok(&entry.into_mut().record)
     }
 
-    /// Starts catalogue time in this process; returns how the clocks changed since the last one.
-    pub fn start_clock(&mut self, clock: &Clock) -> ClockChange {
-        let clock_state = self.view.clock_state.as_ref();
-        let resumed = clock_state.map_or(ClockChange::Agrees, |clock_state| {
-            clock_state.compare(clock)
-        });
-        self.view.anchor = Some(self.view.anchor(clock));
-        resumed
-    }
-
     /// Writes `clock.json`.
     ///
     /// # Errors
     /// [`Error`]; after a reboot catalogue time continues from the last file that was written.
-    pub fn save_clock(&mut self, clock: &Clock) -> Result<(), Error> {
-        let moment = self.view.now(clock);
-        let before = self.view.clock_state.take();
-        let (passed, audited) = before
-            .map(|clock_state| (clock_state.passed, clock_state.audited))
-            .unwrap_or_default();
-        let clock_state = ClockState {
-            moment,
-            uptime: clock.uptime(),
-            boot: clock.boot(),
-            passed,
-            audited: self.view.audit_head.clone().or(audited),
-        };
+    pub fn write_clock(&self, state: &ClockState) -> Result<(), Error> {
         let path = self.view.dir.join(CLOCK);
-        let payload = json::write_clock(&clock_state);
-        self.view.clock_state = Some(clock_state);
-        let payload = payload.map_err(|e| Error::from_io(&path, Action::Write, e.into()))?;
+        let payload =
+            json::write_clock(state).map_err(|e| Error::from_io(&path, Action::Write, e.into()))?;
         let bytes = self.view.signer.sign(FileKind::Clock, payload);
         disk::replace(&*self.view.files, &path, &bytes)
-    }
-
-    /// Notes that a configured date has passed for a keyring, for good; [`Self::save_clock`] saves it.
-    pub fn record_passed_date(&mut self, keyring: &KeyringName, date: Timestamp, clock: &Clock) {
-        let now = self.view.now(clock);
-        let clock_state = self.view.clock_state.get_or_insert_with(|| ClockState {
-            moment: now,
-            uptime: clock.uptime(),
-            boot: clock.boot(),
-            passed: std::collections::BTreeMap::new(),
-            audited: None,
-        });
-        let passed = clock_state.passed.entry(keyring.clone()).or_insert(date);
-        *passed = date.max(*passed);
-    }
-
-    /// Has the custodian wrap and unwrap an unused secret.
-    ///
-    /// # Errors
-    /// What would keep a new version from being made.
-    pub fn rehearse_custody(&self) -> Result<(), RotateError> {
-        let secret = Secret::random()?;
-        let wrapped = self.view.custodian.wrap(&secret, REHEARSAL)?;
-        let unwrapped = self.view.custodian.unwrap(&wrapped, REHEARSAL)?;
-        if unwrapped.expose() == secret.expose() {
-            Ok(())
-        } else {
-            Err(UnwrapFailed::Damaged.into())
-        }
     }
 
     /// Writes `seen.json` again, as every change of a record does.
@@ -259,8 +197,8 @@ impl Catalogue {
         Ok(found)
     }
 
-    /// Checks every rule for the new record, and every new secret.
-    fn check(&self, old: &Record, new: &Record) -> Result<(), SetError> {
+    /// Checks every rule for the new record. Whoever changes a secret must have shown that it unwraps.
+    fn check(&self, old: &Record, new: &Record, proven: Option<u32>) -> Result<(), SetError> {
         let refused = |rule| SetError::Refused {
             keyring: new.keyring.clone(),
             rule,
@@ -277,12 +215,9 @@ impl Catalogue {
             if self.kid_is_taken(&new.keyring, version) {
                 return Err(refused(Invalid::SameKid(version.number)));
             }
-            self.view
-                .unwrap_version(&new.keyring, version)
-                .map_err(|source| SetError::Secret {
-                    keyring: new.keyring.clone(),
-                    source,
-                })?;
+            if proven != Some(version.number) {
+                return Err(refused(Invalid::Unproven(version.number)));
+            }
         }
         Ok(())
     }

@@ -36,9 +36,9 @@ pub struct Monotonic {
     pub deactivated: Option<Timestamp>,
 }
 
-/// The content of `clock.json`.
+/// The catalogue's own time, as `clock.json` has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ClockState {
+pub struct ClockState {
     /// Both clocks when it was written.
     pub(super) moment: Moment,
     /// The host's uptime then.

@@ -7,24 +7,27 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::json::{self, SeenEpochs};
+use super::records::Answer;
 use super::signed::{FileKind, Signer, damaged, unreadable};
-use super::time::{Anchor, ClockState, Moment};
+use super::time::{Anchor, ClockChange, ClockState, Moment};
 use super::verified::VerifiedRecord;
 use super::{KeyError, LoadError, Opens, Record, Version};
 use crate::audit::{Head, LoggedState, RecordRef};
 use crate::clock::Clock;
-use crate::custody::Custodian;
+use crate::custodian::Custodian;
 use crate::disk::names::{CATALOGUE_KEY, CLOCK, RECORDS, SEEN};
 use crate::disk::{Action, Error, Files, StateDir, read_if_present};
 use crate::envelope::{Kid, VersionKey};
+use crate::later::Later;
 use crate::policy::KeyringName;
 
-/// A verified reading of the catalogue. Holds no secret but the signing key.
+/// A verified reading of the catalogue. Holds no secret but the signing key. Clones share it.
+#[derive(Clone)]
 pub struct View {
     pub(super) dir: StateDir,
     pub(super) files: Arc<dyn Files>,
     pub(super) custodian: Arc<dyn Custodian>,
-    pub(super) signer: Signer,
+    pub(super) signer: Arc<Signer>,
     pub(super) records: BTreeMap<KeyringName, Arc<VerifiedRecord>>,
     /// The highest epoch known of every keyring, on disk or in memory: only grows.
     pub(super) seen: SeenEpochs,
@@ -107,15 +110,49 @@ impl View {
         Arc::clone(&self.custodian)
     }
 
-    /// Has the custodian unwrap a version's secret, and derives its key. The caller checks that the state allows it.
+    /// Has the custodian unwrap a version's secret, and derives its key. The caller checks that the state allows it. A secret that
+    /// the record does not commit to is refused.
+    #[must_use]
+    pub fn version_key(
+        &self,
+        keyring: &KeyringName,
+        number: u32,
+    ) -> Later<'static, Result<VersionKey, KeyError>> {
+        let record = self.record(keyring);
+        let version = record.and_then(|record| record.version(number)).cloned();
+        let (keyring, custodian) = (keyring.clone(), self.custodian());
+        Box::pin(async move {
+            let version = version.ok_or_else(|| KeyError::Unknown(keyring.clone(), number))?;
+            unwrap_version(&*custodian, &keyring, &version).await
+        })
+    }
+
+    /// Takes what the writer knows: the newer of two records.
     ///
     /// # Errors
-    /// [`KeyError`]; a secret that the record does not commit to is refused.
-    pub fn version_key(&self, keyring: &KeyringName, number: u32) -> Result<VersionKey, KeyError> {
-        let record = self.record(keyring);
-        let version = record.and_then(|r| r.version(number));
-        let version = version.ok_or_else(|| KeyError::Unknown(keyring.clone(), number))?;
-        self.unwrap_version(keyring, version)
+    /// That with which the writer has answered.
+    pub fn adopt<E>(&mut self, answer: Answer<E>) -> Result<(), E> {
+        let Answer { records, result } = answer;
+        for (keyring, known) in records {
+            let epoch = known.record.epoch;
+            raise_epoch(&mut self.seen, &keyring, epoch);
+            if self
+                .record(&keyring)
+                .is_none_or(|record| record.epoch <= epoch)
+            {
+                self.records.insert(keyring, known);
+            }
+        }
+        result
+    }
+
+    /// As whoever follows another writer reads it: catalogue time is that of the records.
+    #[must_use]
+    pub fn following(self) -> Self {
+        Self {
+            anchor: None,
+            ..self
+        }
     }
 
     /// Reads everything again; on an error what was read before stays.
@@ -124,11 +161,8 @@ impl View {
     /// [`LoadError`].
     pub fn refresh(&mut self) -> Result<(), LoadError> {
         let (records, seen) = self.load()?;
-        if self.anchor.is_none() {
-            self.clock_state = self.load_clock()?;
-        }
-        self.records = records;
-        self.seen = seen;
+        self.clock_state = self.load_clock()?;
+        (self.records, self.seen) = (records, seen);
         Ok(())
     }
 
@@ -155,6 +189,53 @@ impl View {
     #[must_use]
     pub fn passed_date(&self, keyring: &KeyringName) -> Option<Timestamp> {
         self.clock_state.as_ref()?.passed.get(keyring).copied()
+    }
+
+    /// Starts catalogue time in this process; returns how the clocks changed since the last one.
+    pub fn start_clock(&mut self, clock: &Clock) -> ClockChange {
+        let clock_state = self.clock_state.as_ref();
+        let resumed = clock_state.map_or(ClockChange::Agrees, |clock_state| {
+            clock_state.compare(clock)
+        });
+        self.anchor = Some(self.anchor(clock));
+        resumed
+    }
+
+    /// The catalogue's own time as it is to be stored now.
+    pub fn clock_to_save(&mut self, clock: &Clock) -> ClockState {
+        let moment = self.now(clock);
+        let before = self.clock_state.take();
+        let (passed, audited) = before
+            .map(|clock_state| (clock_state.passed, clock_state.audited))
+            .unwrap_or_default();
+        let clock_state = ClockState {
+            moment,
+            uptime: clock.uptime(),
+            boot: clock.boot(),
+            passed,
+            audited: self.audit_head.clone().or(audited),
+        };
+        self.clock_state = Some(clock_state.clone());
+        clock_state
+    }
+
+    /// Notes that a configured date has passed for a keyring, for good, once [`Self::clock_to_save`] is stored.
+    pub fn record_passed_date(&mut self, keyring: &KeyringName, date: Timestamp, clock: &Clock) {
+        let now = self.now(clock);
+        let clock_state = self.clock_state.get_or_insert_with(|| ClockState {
+            moment: now,
+            uptime: clock.uptime(),
+            boot: clock.boot(),
+            passed: BTreeMap::new(),
+            audited: None,
+        });
+        let passed = clock_state.passed.entry(keyring.clone()).or_insert(date);
+        *passed = date.max(*passed);
+    }
+
+    /// Sets how far the audit log has come, for the following writes; `None` (a closed log) changes nothing.
+    pub fn set_audit_head(&mut self, head: Option<Head>) {
+        self.audit_head = head.or_else(|| self.audit_head.take());
     }
 
     /// The latest catalogue time in the records.
@@ -194,7 +275,7 @@ impl View {
             dir,
             files,
             custodian,
-            signer,
+            signer: Arc::new(signer),
             records: BTreeMap::new(),
             seen: SeenEpochs::new(),
             audited_records: BTreeMap::new(),
@@ -205,7 +286,7 @@ impl View {
     }
 
     /// Reads `clock.json`, which older versions did not write.
-    fn load_clock(&self) -> Result<Option<ClockState>, LoadError> {
+    pub(super) fn load_clock(&self) -> Result<Option<ClockState>, LoadError> {
         let path = self.dir.join(CLOCK);
         let Some(file) = read_if_present(&*self.files, &path)? else {
             return Ok(None);
@@ -304,32 +385,6 @@ impl View {
         self.dir.join(RECORDS).join(format!("{keyring}.json"))
     }
 
-    pub(super) fn unwrap_version(
-        &self,
-        keyring: &KeyringName,
-        version: &Version,
-    ) -> Result<VersionKey, KeyError> {
-        let number = version.number;
-        let wrapped = version
-            .wrapped
-            .as_ref()
-            .ok_or_else(|| KeyError::Destroyed(keyring.clone(), number))?;
-        let context = context(keyring, number, &version.commitment.0);
-        let root = self
-            .custodian
-            .unwrap(wrapped, &context)
-            .map_err(|source| KeyError::Unwrap {
-                keyring: keyring.clone(),
-                number,
-                source,
-            })?;
-        let key = VersionKey::derive(keyring.as_str(), number, &root);
-        if key.commitment() == version.commitment {
-            return Ok(key);
-        }
-        Err(KeyError::Commitment(keyring.clone(), number))
-    }
-
     /// The keyrings that have a file. Hidden files are left-overs of a crash before the rename.
     fn keyrings_on_disk(&self) -> Result<Vec<KeyringName>, LoadError> {
         let dir = self.dir.join(RECORDS);
@@ -349,6 +404,31 @@ impl View {
             })
             .collect()
     }
+}
+
+/// Unwraps the secret of a version, and derives its key, to which the record must commit.
+pub(super) async fn unwrap_version(
+    custodian: &dyn Custodian,
+    keyring: &KeyringName,
+    version: &Version,
+) -> Result<VersionKey, KeyError> {
+    let number = version.number;
+    let wrapped = version
+        .wrapped
+        .as_ref()
+        .ok_or_else(|| KeyError::Destroyed(keyring.clone(), number))?;
+    let context = context(keyring, number, &version.commitment.0);
+    let unwrapped = custodian.unwrap(wrapped, &context).await;
+    let root = unwrapped.map_err(|source| KeyError::Unwrap {
+        keyring: keyring.clone(),
+        number,
+        source,
+    })?;
+    let key = VersionKey::derive(keyring.as_str(), number, &root);
+    if key.commitment() == version.commitment {
+        return Ok(key);
+    }
+    Err(KeyError::Commitment(keyring.clone(), number))
 }
 
 /// The context that a version's secret is wrapped with: keyring, number and commitment.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::app;
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
-use crate::config::{Custody, GatewayConfig};
-use crate::custody::{Custodian, Passphrase, local};
+use crate::config::GatewayConfig;
+use crate::custodian::Custodian;
+use crate::custody::{Custody, Opener};
 use crate::disk::{self, Lock, StateDir};
 
 use super::args::Init;
@@ -19,8 +20,8 @@ use super::{load, proxy_key};
 pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
     let checked = load::configuration(&args.options)?;
     // Before anything is created: without the passphrase it could not be used.
-    let passphrase = load::passphrase(&checked.custody)?;
-    let (catalogue, custodian) = create_catalogue(&checked, passphrase.as_ref(), args)?;
+    let opener = checked.custody.opener()?;
+    let (catalogue, custodian) = create_catalogue(&checked, &opener, args)?;
     let kek = custodian.describe();
     let audit = app::open_audit(&catalogue, &*custodian, &Clock::system())?;
     out.line(format_args!("created {}", catalogue.path().display()))?;
@@ -55,7 +56,7 @@ pub(super) fn run(args: &Init, out: &mut Output) -> Result<(), Failure> {
 /// Creates an empty catalogue and its key-encryption key, or takes over those of an interrupted `init`.
 fn create_catalogue(
     checked: &GatewayConfig,
-    passphrase: Option<&Passphrase>,
+    opener: &Opener,
     args: &Init,
 ) -> Result<(Catalogue, Arc<dyn Custodian>), Failure> {
     let dir = StateDir::create(&checked.state)?;
@@ -73,7 +74,7 @@ fn create_catalogue(
     if begun && app::has_audit_log(lock.dir()) {
         return Err(already_initialised(checked, args));
     }
-    let custodian = kek(&lock, passphrase)?;
+    let custodian = opener.open_or_create(&lock)?;
     let catalogue = if begun {
         Catalogue::open(lock, Arc::clone(&custodian))?
     } else {
@@ -84,15 +85,6 @@ fn create_catalogue(
         return Err(already_initialised(checked, args));
     }
     Ok((catalogue, custodian))
-}
-
-/// A new key-encryption key, or the one that an interrupted `init` left.
-fn kek(lock: &Lock, passphrase: Option<&Passphrase>) -> Result<Arc<dyn Custodian>, Failure> {
-    Ok(Arc::new(if local::exists(lock.dir()) {
-        local::open(lock.dir(), passphrase)?
-    } else {
-        local::init(lock, passphrase)?
-    }))
 }
 
 /// The directory is locked: it is initialised, and in use.

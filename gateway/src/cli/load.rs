@@ -9,8 +9,9 @@ use crate::audit::{
 };
 use crate::catalogue::{Catalogue, View, audit_heads, compare_records};
 use crate::clock::Clock;
-use crate::config::{self, Custody, Environment, Finding, GatewayConfig};
-use crate::custody::{Custodian, Passphrase, PassphraseSource, local};
+use crate::config::{self, Environment, Finding, GatewayConfig};
+use crate::custodian::Custodian;
+use crate::custody::{Custody, PassphraseSource};
 use crate::disk::{self, Lock, Real, StateDir};
 use crate::printable::Count;
 use crate::rotation::OfflineKeyring;
@@ -120,14 +121,6 @@ fn override_with(checked: &mut GatewayConfig, options: &StateOptions) {
 fn passphrase_source(options: &StateOptions) -> Option<PassphraseSource> {
     let file = options.passphrase_file.clone().map(PassphraseSource::File);
     file.or_else(|| options.passphrase_fd.map(PassphraseSource::Descriptor))
-}
-
-/// Reads the passphrase, if the configuration names a source.
-pub(super) fn passphrase(custody: &Custody) -> Result<Option<Passphrase>, Failure> {
-    match custody {
-        Custody::File => Ok(None),
-        Custody::Passphrase(source) => Ok(Some(source.read()?)),
-    }
 }
 
 /// The catalogue, read-only; another process may hold the lock.
@@ -242,8 +235,7 @@ pub(super) fn open(path: &Path) -> Result<StateDir, Failure> {
 }
 
 fn custodian(dir: &StateDir, checked: &GatewayConfig) -> Result<Arc<dyn Custodian>, Failure> {
-    let passphrase = passphrase(&checked.custody)?;
-    Ok(Arc::new(local::open(dir, passphrase.as_ref())?))
+    Ok(checked.custody.opener()?.open(dir)?)
 }
 
 /// The options as text, to be repeated in a suggested command.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use crate::config::{self, Errors, GatewayConfig, Warning};
+use crate::config::{self, Errors, GatewayConfig};
 use crate::operations::VersionPath;
 use crate::rotation::KeyringStatus;
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::restart_values::RestartValues;
 use super::words::LogFormat;
 pub use crate::admin::AdminConfig as Admin;
-use crate::custody::PassphraseSource;
+use crate::custody::Custody;
 use crate::dataplane;
 use crate::policy::{KeyringName, Policy};
 use crate::retention;
@@ -45,15 +45,6 @@ pub struct Log {
     pub format: LogFormat,
     /// The least important level that is logged.
     pub level: tracing::Level,
-}
-
-/// Who guards the key-encryption key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Custody {
-    /// A file in the state directory.
-    File,
-    /// Derived from a passphrase.
-    Passphrase(PassphraseSource),
 }
 
 /// Key management of a keyring.

@@ -35,8 +35,7 @@ use std::path::Path;
 pub use environment::Environment;
 pub use finding::{Errors, Finding};
 pub use gateway_config::{
-    Admin, Custody, DestroyApproval, GatewayConfig, Keyring, Limit, Log, OpenPolicy, Retain,
-    Rotate, Terms,
+    Admin, DestroyApproval, GatewayConfig, Keyring, Limit, Log, OpenPolicy, Retain, Rotate, Terms,
 };
 pub use locate::{GatewayLocation, locate_gateway};
 pub use restart_values::RestartValues;

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use crate::admin::Token;
 use crate::config::environment::Environment;
 use crate::config::finding::ValueError;
-use crate::config::gateway_config::{Admin, Custody, Log};
+use crate::config::gateway_config::{Admin, Log};
 use crate::config::section::{Section, read_all};
 use crate::config::value::{self, MAX_SOCKET_PATH, Value};
-use crate::custody::PassphraseSource;
+use crate::custody::{Custody, PassphraseSource};
 
 /// Reads `state`.
 pub(super) fn state(root: &Section<'_>, environment: &Environment) -> Option<PathBuf> {

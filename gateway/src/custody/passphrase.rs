@@ -11,7 +11,7 @@ use crate::fault::{Fault, Faulty};
 
 /// The shortest passphrase for a new KEK, in bytes: it alone protects a stolen directory (NIST SP 800-63B-4, section 3.1.1.2,
 /// requires 15 for a single factor).
-pub const MIN_LEN: usize = 15;
+pub(super) const MIN_LEN: usize = 15;
 
 /// The longest passphrase, in bytes; a longer file is a mistake.
 const MAX_LEN: u64 = 4096;

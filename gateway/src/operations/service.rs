@@ -133,7 +133,7 @@ impl Operations {
         let named = (keyring, asked.version.as_deref());
         let number = self.number(named, (Action::Compromise, &reason)).await?;
         let order = VersionOrder::Compromise(number);
-        let ordered = self.rotation.order(keyring, order, reason).await;
+        let ordered = Box::pin(self.rotation.order(keyring, order, reason)).await;
         let which = VersionRef { keyring, number };
         let exposure = self.rotation.exposure(which).await?;
         let failure = match ordered {
@@ -146,7 +146,7 @@ impl Operations {
             }
             Err(error) => return Err(error.into()),
         };
-        let after = self.keyring(keyring).await?;
+        let after = Box::pin(self.keyring(keyring)).await?;
         let sealing = after.active().map(|version| version.label.clone());
         let unmade = || {
             let why = after.outlook.failure.clone();

@@ -1,28 +1,15 @@
 //! The interfaces through which the driver reaches JetStream and the other members of a fleet.
 
-use std::future::Future;
-use std::pin::Pin;
-
 use crate::envelope::{Claim, Kid, Proof, VersionKey};
+use crate::later::{Later, ready};
 use crate::retention::{JetStream, RetentionAnswer, RetentionQuestion};
 
 use super::engine::Member;
 
-/// An answer that comes later.
-pub type PendingAnswer = Pin<Box<dyn Future<Output = RetentionAnswer> + Send>>;
-
-/// The answer to what is stored under a key version, or a future of it.
-pub enum Inspection {
-    /// Known at once.
-    Answered(RetentionAnswer),
-    /// JetStream is asked; the answer comes within a bounded time.
-    Later(PendingAnswer),
-}
-
 /// Finds out what is stored under a key version.
 pub trait Inspector: Send {
-    /// Starts asking. Does not block.
-    fn inspect(&self, question: RetentionQuestion) -> Inspection;
+    /// Asks; the answer comes within a bounded time.
+    fn inspect(&self, question: RetentionQuestion) -> Later<'static, RetentionAnswer>;
 }
 
 /// A change among the members of the fleet.
@@ -56,18 +43,16 @@ pub(super) struct NoInspector;
 pub(super) struct SingleMember;
 
 impl Inspector for JetStream {
-    fn inspect(&self, question: RetentionQuestion) -> Inspection {
+    fn inspect(&self, question: RetentionQuestion) -> Later<'static, RetentionAnswer> {
         let control = self.clone();
-        Inspection::Later(Box::pin(
-            async move { control.streams_storing(question).await },
-        ))
+        Box::pin(async move { control.streams_storing(question).await })
     }
 }
 
 impl Inspector for NoInspector {
-    fn inspect(&self, _question: RetentionQuestion) -> Inspection {
+    fn inspect(&self, _question: RetentionQuestion) -> Later<'static, RetentionAnswer> {
         let why = "JetStream cannot be asked; give the gateway a connection of its own, section [control]";
-        Inspection::Answered(RetentionAnswer::Unknown(why.to_owned()))
+        ready(RetentionAnswer::Unknown(why.to_owned()))
     }
 }
 

@@ -1,7 +1,6 @@
 //! Rotation as the rest of the gateway reaches it: its start, its handle, and its end.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
@@ -9,7 +8,7 @@ use rustix::process::{getpriority_process, setpriority_process};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::audit;
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, CatalogueThread, View};
 use crate::clock::Clock;
 use crate::disk::{self, Lock};
 use crate::keyring::{Keys, Miss};
@@ -17,7 +16,7 @@ use crate::retention::JetStream;
 
 use super::config::{ProcessKind, Reload, RotationConfig};
 use super::drain::DrainLink;
-use super::driver::{AuditedOrder, DrainChannel, Driver, Parts, Request, reply};
+use super::driver::{AuditedOrder, DrainChannel, Driver, HandOver, Parts, Request, Waiting, reply};
 use super::engine::{DestroyRequest, Order};
 use super::error::{OrderError, StartError};
 use super::external::{Inspector, NoInspector, SingleMember};
@@ -86,7 +85,7 @@ pub fn start(
     stores: Stores,
     clock: Clock,
 ) -> Result<(Rotation, Arc<Keys>, Running), StartError> {
-    launch(config, parts(stores, clock, None))
+    launch(config, parts(stores, clock, None)?)
 }
 
 /// [`start`] for a message path that has its keys already and keeps running.
@@ -99,7 +98,7 @@ pub fn resume(
     clock: Clock,
     held: MessagePath,
 ) -> Result<(Rotation, Running), StartError> {
-    let (rotation, _keys, running) = launch(config, parts(stores, clock, Some(held)))?;
+    let (rotation, _keys, running) = launch(config, parts(stores, clock, Some(held))?)?;
     Ok((rotation, running))
 }
 
@@ -108,8 +107,7 @@ fn launch(
     parts: Parts,
 ) -> Result<(Rotation, Arc<Keys>, Running), StartError> {
     let (requests, asked) = mpsc::channel(QUEUE);
-    // First what needs no keys: a driver that has started runs.
-    let (gives, given) = std::sync::mpsc::channel::<Box<(Driver, mpsc::Receiver<Miss>)>>();
+    let (begins, begun) = std::sync::mpsc::channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -118,14 +116,11 @@ fn launch(
         .name("rotation".to_owned())
         .spawn(move || {
             lower_priority();
-            let started = given.recv().ok()?;
-            Some(runtime.block_on(run(started, asked)))
+            runtime.block_on(Box::pin(run(config, parts, asked, begins)))
         })
         .map_err(StartError::Thread)?;
-    let started = Box::new(Driver::start(config, parts)?);
-    let keys = started.0.keys();
-    let ended = |_returned| StartError::Thread(io::ErrorKind::BrokenPipe.into());
-    gives.send(started).map_err(ended)?;
+    let ended = |_dropped| StartError::Thread(io::ErrorKind::BrokenPipe.into());
+    let keys = begun.recv().map_err(ended)??;
     let running = Running {
         requests: requests.clone(),
         thread,
@@ -133,13 +128,24 @@ fn launch(
     Ok((Rotation { requests }, keys, running))
 }
 
-/// Boxed, because a driver is large.
-fn run(
-    started: Box<(Driver, mpsc::Receiver<Miss>)>,
+/// Starts the driver, says how that went, and runs it.
+async fn run(
+    config: RotationConfig,
+    parts: Parts,
     asked: mpsc::Receiver<Request>,
-) -> Pin<Box<impl Future<Output = mpsc::Receiver<Miss>>>> {
-    let (driver, misses) = *started;
-    Box::pin(driver.run(asked, misses))
+    begins: std::sync::mpsc::Sender<Result<Arc<Keys>, StartError>>,
+) -> Option<mpsc::Receiver<Miss>> {
+    match Box::pin(Driver::start(config, parts)).await {
+        Ok((driver, misses)) => {
+            // Where nobody waits any more, the queue of requests is closed, and the driver ends.
+            drop(begins.send(Ok(driver.keys())));
+            Some(Box::pin(driver.run(asked, misses)).await)
+        }
+        Err(error) => {
+            drop(begins.send(Err(error)));
+            None
+        }
+    }
 }
 
 /// Lowers the priority of the calling thread, and of those that it starts to ask JetStream, below that of the workers. On Linux a
@@ -152,13 +158,16 @@ fn lower_priority() {
     }
 }
 
-fn parts(stores: Stores, clock: Clock, held: Option<MessagePath>) -> Parts {
+fn parts(stores: Stores, clock: Clock, held: Option<MessagePath>) -> Result<Parts, StartError> {
     let inspector: Box<dyn Inspector> = match stores.control {
         Some(control) => Box::new(control),
         None => Box::new(NoInspector),
     };
-    Parts {
-        catalogue: stores.catalogue,
+    let view = View::clone(&stores.catalogue);
+    let records = CatalogueThread::start(stores.catalogue).map_err(StartError::Thread)?;
+    Ok(Parts {
+        view,
+        records: Box::new(records),
         audit: stores.audit,
         inspector,
         fleet: Box::new(SingleMember),
@@ -166,7 +175,7 @@ fn parts(stores: Stores, clock: Clock, held: Option<MessagePath>) -> Parts {
         user: stores.user,
         clock,
         held,
-    }
+    })
 }
 
 impl Rotation {
@@ -191,7 +200,7 @@ impl Rotation {
         reason: Reason,
     ) -> Result<KeyringStatus, OrderError> {
         let keyring = keyring.to_owned();
-        self.ask(move |driver| driver.order(&keyring, order, reason))
+        self.ask_later(move |driver, answer| driver.order(&keyring, order, reason, answer))
             .await?
     }
 
@@ -257,7 +266,8 @@ impl Rotation {
     /// # Errors
     /// [`OrderError::Stopping`].
     pub async fn drill(&self, reason: Reason) -> Result<Vec<Rehearsal>, OrderError> {
-        self.ask(move |driver| driver.drill(&reason)).await
+        self.ask_later(move |driver, answer| driver.drill(reason, answer))
+            .await
     }
 
     /// The last lines of the audit log.
@@ -292,8 +302,16 @@ impl Rotation {
     /// # Errors
     /// [`OrderError`]; nothing has changed then.
     pub async fn reload(&self, config: RotationConfig, reload: Reload) -> Result<(), OrderError> {
-        self.ask(move |driver| driver.reload(config, reload))
-            .await?
+        let (answer, answered) = oneshot::channel();
+        let config = Box::new(config);
+        let waits = Waiting::Reload {
+            config,
+            reload,
+            answer,
+        };
+        let sent = self.requests.send(Request::Wait(Box::new(waits))).await;
+        sent.map_err(|_ended| OrderError::Stopping)?;
+        answered.await.map_err(|_dropped| OrderError::Stopping)?
     }
 
     async fn ask<T: Send + 'static>(
@@ -326,7 +344,10 @@ impl Running {
         let channel = DrainChannel { link, moved: moves };
         let asked = self
             .requests
-            .send(Request::HandOver { channel, answer })
+            .send(Request::Wait(Box::new(Waiting::HandOver(HandOver {
+                channel,
+                answer,
+            }))))
             .await;
         let drainers = match asked {
             Ok(()) => answered.await.ok(),

@@ -25,7 +25,9 @@ fn reopen(fixture: &Fixture, disk: &Arc<CrashDisk>) -> Catalogue {
 fn check(catalogue: &Catalogue, sealed: &BTreeSet<Kid>) {
     for kid in sealed {
         let (keyring, version) = catalogue.find_by_kid(*kid).unwrap();
-        let key = catalogue.version_key(keyring, version.number).ok().unwrap();
+        let key = wait(catalogue.version_key(keyring, version.number))
+            .ok()
+            .unwrap();
         assert_eq!(key.kid(), *kid);
     }
     for keyring in catalogue.keyrings() {

@@ -10,41 +10,60 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::records::Remember;
 use super::*;
 use crate::clock::{Clock, ManualClock};
-use crate::custody::{Custodian, local};
+use crate::custodian::Custodian;
+use crate::custody::Custody;
 use crate::disk::testing::CrashDisk;
 use crate::disk::{Lock, StateDir};
 use crate::envelope::{Suite, Volume};
+use crate::later::wait;
 use crate::policy::KeyringName;
 
 /// 2026-11-23T10:00:00Z.
 const START: Duration = Duration::from_secs(1_795_428_000);
 const SUITE: Suite = Suite::Aes256Gcm;
 
-/// A switch in one call; rotation takes its steps one by one.
-trait Switch {
-    fn prepare(
+/// The outcome of a switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Switched {
+    active: u32,
+    predecessor: Option<u32>,
+}
+
+/// Changes made and set at once, and a switch in one call; rotation takes its steps one by one.
+impl Catalogue {
+    fn compare_and_set(&mut self, expected: u64, record: Record) -> Result<&Record, SetError> {
+        self.set(RecordChange {
+            expected,
+            record,
+            remember: Remember::Now,
+            proven: None,
+        })
+    }
+
+    fn make_change(
         &mut self,
-        keyring: &KeyringName,
-        suite: Suite,
-        clock: &Clock,
-    ) -> Result<u32, RotateError>;
+        change: Result<RecordChange, RotateError>,
+    ) -> Result<(), RotateError> {
+        self.set(change?)?;
+        Ok(())
+    }
+
     fn make(
         &mut self,
         keyring: &KeyringName,
         suite: Suite,
         clock: &Clock,
-    ) -> Result<u32, RotateError>;
-    fn rotate(
-        &mut self,
-        keyring: &KeyringName,
-        suite: Suite,
-        clock: &Clock,
-    ) -> Result<Switched, RotateError>;
-}
+    ) -> Result<u32, RotateError> {
+        let drawn = self.draw(keyring, suite, clock)?;
+        let wrapped = wait(drawn.wrap(keyring, &*self.custodian()))?;
+        let change = self.generated(keyring, wrapped);
+        self.set(change)?;
+        Ok(drawn.version().number)
+    }
 
-impl Switch for Catalogue {
     fn prepare(
         &mut self,
         keyring: &KeyringName,
@@ -60,14 +79,14 @@ impl Switch for Catalogue {
         waiting.map_or_else(|| self.make(keyring, suite, clock), Ok)
     }
 
-    fn make(
+    fn set_state(
         &mut self,
         keyring: &KeyringName,
-        suite: Suite,
+        number: u32,
+        state: State,
         clock: &Clock,
-    ) -> Result<u32, RotateError> {
-        let drawn = self.draw(keyring, suite, clock)?;
-        self.generate(keyring, &drawn)
+    ) -> Result<(), RotateError> {
+        self.make_change(self.in_state(keyring, number, state, clock))
     }
 
     fn rotate(
@@ -77,11 +96,16 @@ impl Switch for Catalogue {
         clock: &Clock,
     ) -> Result<Switched, RotateError> {
         let number = self.prepare(keyring, suite, clock)?;
-        let version = self.record(keyring).unwrap().version(number).unwrap();
-        if version.state == State::PreActive {
+        let record = self.record(keyring).unwrap();
+        let predecessor = record.active().map(|version| version.number);
+        if record.version(number).unwrap().state == State::PreActive {
             self.set_state(keyring, number, State::Ready, clock)?;
         }
-        self.activate(keyring, number, clock)
+        self.make_change(self.activated(keyring, number, clock))?;
+        Ok(Switched {
+            active: number,
+            predecessor,
+        })
     }
 }
 
@@ -98,13 +122,17 @@ impl Fixture {
         let root = tempfile::tempdir().unwrap();
         let dir = StateDir::create(&root.path().join("state")).unwrap();
         let lock = Lock::acquire(dir.clone()).unwrap();
-        let kek = local::init(&lock, None).unwrap();
+        let custodian = Custody::File
+            .opener()
+            .unwrap()
+            .open_or_create(&lock)
+            .unwrap();
         let (clock, manual_clock) =
             Clock::manual(SystemTime::UNIX_EPOCH.checked_add(START).unwrap());
         Self {
             _root: root,
             dir,
-            custodian: Arc::new(kek),
+            custodian,
             clock,
             manual_clock,
         }

@@ -1,7 +1,6 @@
 //! The state directory, custody, catalogue and audit log, as a gateway would find them; without taking the lock.
 
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,7 +9,7 @@ use crate::app;
 use crate::audit::LOG;
 use crate::catalogue::{Catalogue, Version, compare_records};
 use crate::cli::load;
-use crate::custody::local;
+use crate::custody::{self, Opener};
 use crate::disk::{self, Action, Files as _, Real, StateDir};
 use crate::printable::Count;
 
@@ -99,26 +98,24 @@ fn running(deployment: &Deployment) -> Finding {
 
 /// Whether the key-encryption key opens, and every record verifies.
 fn keys(deployment: &Deployment, dir: &StateDir) -> Vec<Finding> {
-    if !local::exists(dir) && !Catalogue::exists(dir) {
+    if !Opener::is_begun(dir) && !Catalogue::exists(dir) {
         return vec![Finding::warning(
             "custody",
             "there is no key-encryption key yet",
             "`keyway init` makes it, or the first `keyway run`",
         )];
     }
-    let passphrase = match load::passphrase(&deployment.checked.custody) {
-        Ok(passphrase) => passphrase,
-        Err(failure) => {
-            let what = failure.what();
-            return vec![Finding::problem("custody", what, "see docs/keys.md")];
+    let opener = deployment.checked.custody.opener();
+    let custodian = match opener.and_then(|opener| opener.open(dir)) {
+        Ok(custodian) => custodian,
+        Err(error @ custody::Error::Passphrase(_)) => {
+            let what = error.to_string();
+            return vec![Finding::problem("custody", &what, "see docs/keys.md")];
         }
-    };
-    let kek = match local::open(dir, passphrase.as_ref()) {
-        Ok(kek) => kek,
         Err(error) => return vec![Finding::of_error("custody", &error)],
     };
     let mut findings = vec![Finding::ok("custody", "the key-encryption key opens")];
-    match Catalogue::open_read_only(dir.clone(), Arc::new(kek)) {
+    match Catalogue::open_read_only(dir.clone(), custodian) {
         Ok(view) => {
             let count = view.versions().count();
             let what = format!("{}, as signed", Count(count, "key version"));

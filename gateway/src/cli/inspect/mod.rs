@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::catalogue::{Version, View};
 use crate::config::GatewayConfig;
 use crate::envelope::{Binding, Flags, Header, OVERHEAD};
+use crate::later::wait;
 use crate::policy::KeyringName;
 use crate::printable;
 
@@ -165,7 +166,7 @@ fn open(
     (header, binding): (&Header, Binding<'_>),
     envelope: &[u8],
 ) -> Result<Vec<u8>, Failure> {
-    let key = view.version_key(keyring, version.number)?;
+    let key = wait(view.version_key(keyring, version.number))?;
     let mut plaintext = vec![0; envelope.len().saturating_sub(OVERHEAD)];
     let lane = key.lane(header.suite, header.lane);
     let opened = lane.open(header, binding, envelope, &mut plaintext);

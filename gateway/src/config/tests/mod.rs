@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 use proptest::prelude::*;
 
 use super::*;
-use crate::custody::PassphraseSource;
+use crate::custody::{Custody, PassphraseSource};
 use crate::envelope::Suite;
 use crate::policy::{Bind, Plaintext, Route};
 

@@ -7,15 +7,16 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use zeroize::Zeroizing;
 
 use super::error::KeyDerivationFailed;
-use crate::custody::wrapped::{FORMAT, KekId, Wrapped};
-use crate::custody::{Custodian, Description, UnwrapFailed, WrapFailed};
+use crate::custodian::{Custodian, Description, UnwrapFailed, WrapFailed};
+use crate::custodian::{FORMAT, KekId, Wrapped};
+use crate::later::{Later, ready};
 use crate::secret::{NoEntropy, Secret, on_wiped_thread};
 
 /// The first bytes of the additional data; no other use of AES-GCM in keyway begins with them.
 const DOMAIN: &[u8] = b"keyway/1 wrap";
 
 /// A KEK in this process: only its id and the wrapping key, which are derived from it (HKDF, RFC 5869).
-pub struct Kek {
+pub(in crate::custody) struct Kek {
     key: LessSafeKey,
     id: KekId,
     kind: &'static str,
@@ -53,15 +54,41 @@ impl Kek {
 
     /// The KEK's id.
     #[must_use]
-    pub const fn id(&self) -> KekId {
+    pub(super) const fn id(&self) -> KekId {
         self.id
     }
 }
 
 impl Custodian for Kek {
+    fn wrap<'a>(
+        &'a self,
+        secret: &'a Secret,
+        context: &'a [u8],
+    ) -> Later<'a, Result<Wrapped, WrapFailed>> {
+        ready(self.wrap_now(secret, context))
+    }
+
+    fn unwrap<'a>(
+        &'a self,
+        wrapped: &'a Wrapped,
+        context: &'a [u8],
+    ) -> Later<'a, Result<Secret, UnwrapFailed>> {
+        ready(self.unwrap_now(wrapped, context))
+    }
+
+    fn describe(&self) -> Description {
+        Description {
+            kind: self.kind,
+            place: self.place.display().to_string(),
+            kek: self.id,
+        }
+    }
+}
+
+impl Kek {
     /// The nonce is random, 96 bits: fewer than 2^32 wraps under one KEK (NIST SP 800-38D, section 8.3), far beyond any
     /// catalogue.
-    fn wrap(&self, secret: &Secret, context: &[u8]) -> Result<Wrapped, WrapFailed> {
+    fn wrap_now(&self, secret: &Secret, context: &[u8]) -> Result<Wrapped, WrapFailed> {
         let mut nonce = [0; 12];
         aws_lc_rs::rand::fill(&mut nonce).map_err(|_unspecified| NoEntropy)?;
         let prefix = [&[FORMAT][..], &self.id.0].concat();
@@ -77,7 +104,7 @@ impl Custodian for Kek {
         })
     }
 
-    fn unwrap(&self, wrapped: &Wrapped, context: &[u8]) -> Result<Secret, UnwrapFailed> {
+    fn unwrap_now(&self, wrapped: &Wrapped, context: &[u8]) -> Result<Secret, UnwrapFailed> {
         let parts = wrapped.parts().ok_or(UnwrapFailed::Damaged)?;
         if parts.kek != self.id {
             return Err(UnwrapFailed::OtherKek {
@@ -94,14 +121,6 @@ impl Custodian for Kek {
             })
             .map_err(|_unspecified| UnwrapFailed::Damaged)
         })
-    }
-
-    fn describe(&self) -> Description {
-        Description {
-            kind: self.kind,
-            place: self.place.display().to_string(),
-            kek: self.id,
-        }
     }
 }
 

@@ -8,7 +8,7 @@ mod kek_file;
 mod tests;
 
 pub use error::{InitError, KeyDerivationFailed, OpenError};
-pub use kek::Kek;
+use kek::Kek;
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ const WRAPPED_ALREADY: [&str; 4] = [CATALOGUE_KEY, NEW_CATALOGUE_KEY, RECORDS, A
 ///
 /// # Errors
 /// [`InitError`].
-pub fn init(lock: &Lock, passphrase: Option<&Passphrase>) -> Result<Kek, InitError> {
+pub(super) fn init(lock: &Lock, passphrase: Option<&Passphrase>) -> Result<Kek, InitError> {
     init_on(&Real, lock.dir(), passphrase)
 }
 
@@ -35,7 +35,7 @@ pub fn init(lock: &Lock, passphrase: Option<&Passphrase>) -> Result<Kek, InitErr
 ///
 /// # Errors
 /// [`OpenError`].
-pub fn open(dir: &StateDir, passphrase: Option<&Passphrase>) -> Result<Kek, OpenError> {
+pub(super) fn open(dir: &StateDir, passphrase: Option<&Passphrase>) -> Result<Kek, OpenError> {
     let (file, parameters) = (dir.join(KEK), dir.join(KEK_PARAMETERS));
     match (read(&file)?, read(&parameters)?) {
         (Some(_), Some(_)) => Err(OpenError::Both { file, parameters }),
@@ -54,7 +54,7 @@ pub fn open(dir: &StateDir, passphrase: Option<&Passphrase>) -> Result<Kek, Open
 
 /// Whether the directory holds a KEK of either kind.
 #[must_use]
-pub fn exists(dir: &StateDir) -> bool {
+pub(super) fn exists(dir: &StateDir) -> bool {
     present(dir, KEK) || present(dir, KEK_PARAMETERS)
 }
 

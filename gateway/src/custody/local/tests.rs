@@ -5,8 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::custody::{Custodian, UnwrapFailed, Wrapped};
+use crate::custodian::{Custodian, UnwrapFailed, Wrapped};
 use crate::disk::testing::{CrashDisk, DiskFault};
+use crate::later::wait;
 use crate::secret::memory::{find_in_memory, masked, on_deep_stack, with_fewer_cpu_features};
 
 const WORDS: &[u8] = b"correct horse battery staple\n";
@@ -31,10 +32,10 @@ fn error(result: Result<Kek, OpenError>) -> OpenError {
 fn kek_from_a_file_unwraps_after_it_is_opened_again() {
     let (_root, lock) = state();
     let secret = Secret::random().unwrap();
-    let wrapped = init(&lock, None).unwrap().wrap(&secret, b"here").unwrap();
+    let wrapped = wait(init(&lock, None).unwrap().wrap(&secret, b"here")).unwrap();
     let again: Wrapped = wrapped.to_string().parse().unwrap();
     let kek = open(lock.dir(), None).unwrap();
-    let opened = kek.unwrap(&again, b"here").ok().unwrap();
+    let opened = wait(kek.unwrap(&again, b"here")).ok().unwrap();
     assert_eq!(opened.expose(), secret.expose());
     assert_eq!(kek.describe().kind, "file");
     let text = std::fs::read_to_string(lock.dir().join(KEK)).unwrap();
@@ -48,9 +49,9 @@ fn kek_from_a_passphrase_unwraps_after_it_is_derived_again() {
     let (_root, lock) = state();
     let secret = Secret::random().unwrap();
     let kek = init(&lock, Some(&passphrase(WORDS))).unwrap();
-    let wrapped = kek.wrap(&secret, b"here").unwrap();
+    let wrapped = wait(kek.wrap(&secret, b"here")).unwrap();
     let kek = open(lock.dir(), Some(&passphrase(WORDS))).unwrap();
-    let opened = kek.unwrap(&wrapped, b"here").ok().unwrap();
+    let opened = wait(kek.unwrap(&wrapped, b"here")).ok().unwrap();
     assert_eq!(opened.expose(), secret.expose());
     let wrong = error(open(lock.dir(), Some(&passphrase(b"correct horse"))));
     assert!(
@@ -68,19 +69,19 @@ fn wrapped_secret_is_bound_to_its_context_kek_and_every_bit() {
     let (_root, lock) = state();
     let (_other_root, other) = state();
     let (kek, other) = (init(&lock, None).unwrap(), init(&other, None).unwrap());
-    let wrapped = kek.wrap(&Secret::random().unwrap(), b"here").unwrap();
+    let wrapped = wait(kek.wrap(&Secret::random().unwrap(), b"here")).unwrap();
     assert_eq!(
-        kek.unwrap(&wrapped, b"there").err(),
+        wait(kek.unwrap(&wrapped, b"there")).err(),
         Some(UnwrapFailed::Damaged)
     );
     assert!(matches!(
-        other.unwrap(&wrapped, b"here"),
+        wait(other.unwrap(&wrapped, b"here")),
         Err(UnwrapFailed::OtherKek { .. })
     ));
     for byte in 0..wrapped.0.len() {
         let mut flipped = wrapped.clone();
         flipped.0[byte] ^= 1;
-        assert!(kek.unwrap(&flipped, b"here").is_err(), "byte {byte}");
+        assert!(wait(kek.unwrap(&flipped, b"here")).is_err(), "byte {byte}");
     }
 }
 
@@ -226,9 +227,9 @@ fn wrapping_leaves_no_copy_of_a_secret_in_memory() {
     let secrets = on_deep_stack(|| {
         let (_root, lock) = state();
         let secret = Secret::random().unwrap();
-        let wrapped = init(&lock, None).unwrap().wrap(&secret, b"here").unwrap();
+        let wrapped = wait(init(&lock, None).unwrap().wrap(&secret, b"here")).unwrap();
         let kek = open(lock.dir(), None).unwrap();
-        drop(kek.unwrap(&wrapped, b"here").ok().unwrap());
+        drop(wait(kek.unwrap(&wrapped, b"here")).ok().unwrap());
         let path = lock.dir().join(KEK);
         let kek = on_wiped_thread(|| {
             let text = read(&path).unwrap().unwrap();

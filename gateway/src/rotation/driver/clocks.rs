@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::audit::Fact;
-use crate::catalogue::{ClockChange, View};
+use crate::catalogue::{ClockChange, RotateError, View};
+use crate::disk;
+use crate::later::Later;
 use crate::policy::{KeyringName, Plaintext, Policy};
 use crate::rotation::engine::VersionView;
 
+use super::context::Context;
 use super::shared::Shared;
 
 /// How often the catalogue's own time is stored: a reboot of the host loses no more than this.
@@ -34,9 +37,9 @@ pub(super) fn passed(
 }
 
 impl Shared {
-    /// Resumes the catalogue's own time, and caps times of records that lie in the future.
-    pub(super) fn start_clock(&mut self) {
-        match self.catalogue.start_clock(&self.clock) {
+    /// Resumes the catalogue's own time.
+    fn start_clock(&mut self) {
+        match self.view.start_clock(&self.clock) {
             ClockChange::Agrees => {}
             ClockChange::Set(step) => self.was_set(step),
             ClockChange::UncountedDowntime(down) => {
@@ -44,61 +47,53 @@ impl Shared {
                 tracing::info!(%down, "the host was started anew; the time until then does not count for overlaps and holds");
             }
         }
-        let policy = Arc::clone(&self.policy);
-        for keyring in policy.keyrings().iter().map(|rule| &rule.name) {
-            self.warn_if_active_in_future(keyring);
-            if let Err(error) = self.catalogue.cap_times(keyring, &self.clock) {
-                tracing::warn!(%keyring, %error, "key versions whose times lie in the future cannot be put right; tried again at the next start");
-            }
-        }
-        self.keep_time();
     }
 
     /// Reports a change of the wall clock to log and audit log, before anything is written with the new time.
     pub(super) fn check_wall_clock(&mut self) {
         if let Some(step) = self.clock_steps.look(&self.clock) {
             self.was_set(step);
-            self.keep_time();
+            self.time_owed = true;
         }
     }
 
-    /// At each tick: dates pass, and time is stored when that is due.
+    /// At each tick: dates pass.
     pub(super) fn pass_time(&mut self) {
         self.check_wall_clock();
         if self.reject_plaintext_by_date() {
             self.loaded.replace_policy(Arc::clone(&self.policy));
             self.install();
         }
-        let now = self.clock.instant();
-        let due = |kept: Instant| now.saturating_duration_since(kept) >= KEEP;
-        if self.time_kept.is_none_or(due) {
-            self.keep_time();
-        }
     }
 
-    /// Stores the catalogue's own time. If that fails, durations end later after a reboot, never earlier.
-    pub(super) fn keep_time(&mut self) {
+    /// Stores the catalogue's own time as it is now.
+    fn save_clock(&mut self) -> Later<'static, Result<(), disk::Error>> {
         self.time_kept = Some(self.clock.instant());
-        self.catalogue.set_audit_head(self.journal.head());
-        if let Err(error) = self.catalogue.save_clock(&self.clock) {
-            tracing::warn!(%error, "how far time has come cannot be written down; tried again in a minute");
-        }
+        self.view.set_audit_head(self.journal.head());
+        let state = self.view.clock_to_save(&self.clock);
+        self.records.save_clock(state)
+    }
+
+    /// Whether that is due.
+    pub(super) fn must_keep_time(&self) -> bool {
+        let now = self.clock.instant();
+        let due = |kept: Instant| now.saturating_duration_since(kept) >= KEEP;
+        self.time_kept.is_none_or(due)
     }
 
     /// Rejects plaintext from a keyring's date on, whatever a clock shows afterwards. Yields whether a date has newly passed.
     pub(super) fn reject_plaintext_by_date(&mut self) -> bool {
-        let over = passed(&self.policy, &self.catalogue, self.wall());
+        let over = passed(&self.policy, &self.view, self.wall());
         for (keyring, date) in &over {
             tracing::warn!(%keyring, until = %date, "the date has passed: plaintext is rejected from now on, also if the clock is set back");
-            self.catalogue
-                .record_passed_date(keyring, *date, &self.clock);
+            self.view.record_passed_date(keyring, *date, &self.clock);
         }
         if over.is_empty() {
             return false;
         }
         let names: Vec<_> = over.into_iter().map(|(keyring, _date)| keyring).collect();
         self.policy = Arc::new(self.policy.rejecting_plaintext(&names));
-        self.keep_time();
+        self.time_owed = true;
         true
     }
 
@@ -117,15 +112,43 @@ impl Shared {
     /// Warns of an active version whose activation time lies in the future; it is replaced at once.
     fn warn_if_active_in_future(&self, keyring: &KeyringName) {
         let now = self.now();
-        let active = self
-            .catalogue
-            .record(keyring)
-            .and_then(|record| record.active());
+        let active = self.view.record(keyring).and_then(|record| record.active());
         if let Some(version) = active
             && let Some(ahead) = VersionView::from(version).ahead(now)
         {
             let ahead = humantime::format_duration(Duration::from_secs(ahead.as_secs()));
             tracing::warn!(%keyring, version = version.label.as_str(), %ahead, "the active key version began in the future: the clock was ahead then, or is behind now; it is replaced");
+        }
+    }
+}
+
+impl Context {
+    /// Resumes the catalogue's own time, and caps times of records that lie in the future.
+    pub(super) async fn start_clock(&self) {
+        self.with(Shared::start_clock);
+        for keyring in self.with(|shared| shared.keyring_names()) {
+            self.with(|shared| shared.warn_if_active_in_future(&keyring));
+            if let Err(error) = self.cap_times(&keyring).await {
+                tracing::warn!(%keyring, %error, "key versions whose times lie in the future cannot be put right; tried again at the next start");
+            }
+        }
+        self.keep_time().await;
+    }
+
+    async fn cap_times(&self, keyring: &KeyringName) -> Result<(), RotateError> {
+        let capped = self.with(|shared| shared.view.capped_times(keyring, &shared.clock))?;
+        let Some(change) = capped else {
+            return Ok(());
+        };
+        let set = self.with(|shared| shared.records.set(change)).await;
+        Ok(self.with(|shared| shared.view.adopt(set))?)
+    }
+
+    /// Stores the catalogue's own time. If that fails, durations end later after a reboot, never earlier.
+    pub(super) async fn keep_time(&self) {
+        let saved = self.with(Shared::save_clock).await;
+        if let Err(error) = saved {
+            tracing::warn!(%error, "how far time has come cannot be written down; tried again in a minute");
         }
     }
 }

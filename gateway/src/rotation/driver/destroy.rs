@@ -3,140 +3,148 @@
 use std::time::Duration;
 
 use crate::catalogue::{State, Version};
+use crate::later::Later;
 use crate::policy::{Pattern, Rule};
 use crate::retention::{RetentionAnswer, RetentionQuestion};
 use crate::rotation::engine::{Event, KeyringState, Order, Refused, RetentionVerdict};
 use crate::rotation::error::OrderError;
-use crate::rotation::external::{Inspection, PendingAnswer};
 use crate::rotation::reason::DestroyBasis;
 use crate::rotation::report::{KeyringStatus, RetentionReasons};
 use crate::rotation::terms::DestroyApproval;
 
-use super::answer::{Answer, reply};
-use super::inspection::{DestroyOrder, InspectionPurpose, InspectionResult, verdict};
-use super::keyring::ManagedKeyring;
+use super::inspection::{DestroyOrder, verdict};
+use super::keyring::{Actor, ManagedKeyring};
 use super::refusals::AuditedOrder;
 use super::shared::Shared;
 
-impl ManagedKeyring {
+impl Actor {
     /// Destroys a version, or requests or approves that: by force at once, otherwise once JetStream holds nothing that needs it.
-    pub(super) fn destroy(
-        &mut self,
-        shared: &mut Shared,
+    pub(super) async fn destroy(
+        &self,
         number: u32,
-        (wanted, answer): (DestroyOrder, Answer<Result<KeyringStatus, OrderError>>),
-    ) {
-        let may = self.order_for(shared, number, &wanted).and_then(|order| {
-            let asked = !wanted.request.approves || self.is_forced(shared, number);
+        wanted: DestroyOrder,
+    ) -> Result<KeyringStatus, OrderError> {
+        let may = self.with(|keyring, shared| {
+            let order = keyring.order_for(shared, number, &wanted)?;
+            let asked = !wanted.request.approves || keyring.is_forced(shared, number);
             let forced = wanted.request.forced && asked;
             if !forced {
-                self.may_destroy(shared, order)?;
+                keyring.may_destroy(shared, order)?;
             }
             Ok((order, forced))
         });
-        let order_of = destroy_order((self.name.as_str(), number), &wanted);
-        match may {
+        let order_of =
+            self.with(|keyring, _shared| destroy_order((keyring.name.as_str(), number), &wanted));
+        let done = match may {
             Ok((order, true)) => {
-                let done = self.give_destroy_order(shared, order, wanted, DestroyBasis::Forced);
-                reply(answer, shared.answered(order_of, done));
+                self.give_destroy_order(order, wanted, DestroyBasis::Forced)
+                    .await
             }
-            Ok((_order, false)) => {
-                self.inspect_for(shared, number, InspectionPurpose::Destroy(wanted, answer));
-            }
-            Err(error) => reply(answer, shared.answered(order_of, Err(error))),
+            Ok((_order, false)) => self.destroy_if_unneeded(number, wanted).await,
+            Err(error) => Err(error),
+        };
+        self.with(|_keyring, shared| shared.answered(order_of, done))
+    }
+
+    /// Asks what is stored, and goes by that.
+    async fn destroy_if_unneeded(
+        &self,
+        number: u32,
+        wanted: DestroyOrder,
+    ) -> Result<KeyringStatus, OrderError> {
+        match self.inquire(number) {
+            Some(stored) => self.destroy_if(number, wanted, &stored.await).await,
+            None => Err(Refused::Unknown(number).into()),
         }
+    }
+
+    /// Destroys the version, or requests that, if nothing stored needs it.
+    pub(super) async fn destroy_if(
+        &self,
+        number: u32,
+        wanted: DestroyOrder,
+        stored: &RetentionAnswer,
+    ) -> Result<KeyringStatus, OrderError> {
+        let order = self.with(|keyring, shared| {
+            let order = keyring.order_for(shared, number, &wanted)?;
+            keyring.may_destroy(shared, order).map(|()| order)
+        })?;
+        match verdict(stored) {
+            RetentionVerdict::Clear(found) => {
+                let basis = DestroyBasis::Proven(found.into());
+                self.give_destroy_order(order, wanted, basis).await
+            }
+            RetentionVerdict::Held(evidence) => Err(OrderError::Held(evidence)),
+        }
+    }
+
+    /// Gives the order; an approval names the request that it approves of.
+    pub(super) async fn give_destroy_order(
+        &self,
+        order: Order,
+        wanted: DestroyOrder,
+        basis: DestroyBasis,
+    ) -> Result<KeyringStatus, OrderError> {
+        let mut reason = wanted.reason.with_basis(basis);
+        if let Order::Approve(number) = order {
+            let asked = self.with(|keyring, shared| keyring.who_asked(shared, number));
+            reason.why =
+                format!("{}; approves of what was asked for by {asked}", reason.why).into();
+        }
+        self.give_order(order, reason).await
     }
 
     /// Why a version is kept; asks JetStream where that matters.
-    pub(super) fn why(
-        &mut self,
-        shared: &mut Shared,
-        number: u32,
-        answer: Answer<Result<RetentionReasons, OrderError>>,
-    ) {
-        match self.kept(shared, number) {
-            Ok(kept) if matches!(kept.state, State::DecryptOnly | State::Archived) => {
-                self.inspect_for(shared, number, InspectionPurpose::Why(answer));
-            }
-            other => reply(answer, other),
+    pub(super) async fn why(&self, number: u32) -> Result<RetentionReasons, OrderError> {
+        let kept = self.with(|keyring, shared| keyring.kept(shared, number))?;
+        if !matches!(kept.state, State::DecryptOnly | State::Archived) {
+            return Ok(kept);
         }
+        let stored = match self.inquire(number) {
+            Some(stored) => verdict(&stored.await),
+            None => return Ok(kept),
+        };
+        let mut kept = self.with(|keyring, shared| keyring.kept(shared, number))?;
+        if let RetentionVerdict::Held(evidence) = stored {
+            kept.reasons.push(evidence);
+        }
+        Ok(kept)
     }
 
-    fn inspect_for(&mut self, shared: &mut Shared, number: u32, purpose: InspectionPurpose) {
-        match self.inquire(shared, number) {
-            Some(Inspection::Later(stored)) => self.await_answer(shared, number, purpose, stored),
-            Some(Inspection::Answered(stored)) => {
-                self.inspected(shared, number, purpose, &stored);
-            }
-            None => tracing::debug!("whoever asked about a version that is gone gets no answer"),
-        }
-    }
-
-    /// Takes an answer of JetStream.
-    pub(super) fn inspected(
-        &mut self,
-        shared: &mut Shared,
-        number: u32,
-        purpose: InspectionPurpose,
-        stored: &RetentionAnswer,
-    ) {
-        match purpose {
-            InspectionPurpose::Engine => {
-                self.feed(shared, Event::Inspected(number, verdict(stored)));
-            }
-            InspectionPurpose::Destroy(wanted, answer) => {
-                let order_of = destroy_order((self.name.as_str(), number), &wanted);
-                let done = self.destroy_if(shared, number, wanted, stored);
-                reply(answer, shared.answered(order_of, done));
-            }
-            InspectionPurpose::Why(answer) => {
-                let kept = self.kept(shared, number).map(|mut kept| {
-                    kept.reasons.extend(match verdict(stored) {
-                        RetentionVerdict::Held(evidence) => Some(evidence),
-                        RetentionVerdict::Clear(_) => None,
-                    });
-                    kept
-                });
-                reply(answer, kept);
-            }
-        }
-    }
-
-    /// Before a version is destroyed: what was opened here recently, and what JetStream still holds.
-    pub(super) fn inspect(&self, shared: &Shared, number: u32) -> Vec<Event> {
-        if let Some(recent) = self.opened_recently(shared, number) {
+    /// Before a version is destroyed: what was opened here recently, and what JetStream still holds, which comes later.
+    pub(super) fn inspect(&self, number: u32) -> Vec<Event> {
+        let recent = self.with(|keyring, shared| keyring.opened_recently(shared, number));
+        if let Some(recent) = recent {
             return vec![Event::Inspected(number, RetentionVerdict::Held(recent))];
         }
-        match self.inquire(shared, number) {
-            None => Vec::new(),
-            Some(Inspection::Answered(answer)) => {
-                vec![Event::Inspected(number, verdict(&answer))]
-            }
-            Some(Inspection::Later(answer)) => {
-                self.await_answer(shared, number, InspectionPurpose::Engine, answer);
-                Vec::new()
-            }
+        if let Some(stored) = self.inquire(number) {
+            let actor = self.clone();
+            self.context.spawn(async move {
+                let found = verdict(&stored.await);
+                actor.feed(Event::Inspected(number, found));
+            });
         }
+        Vec::new()
     }
 
-    /// Queues a question for the event loop.
-    fn await_answer(
-        &self,
-        shared: &Shared,
-        number: u32,
-        purpose: InspectionPurpose,
-        answer: PendingAnswer,
-    ) {
-        let keyring = self.name.clone();
-        let inspection = async move {
-            InspectionResult {
-                keyring,
-                number,
-                stored: answer.await,
-                purpose,
-            }
-        };
-        shared.inspections.push(Box::pin(inspection));
+    /// Asks JetStream.
+    fn inquire(&self, number: u32) -> Option<Later<'static, RetentionAnswer>> {
+        self.with(|keyring, shared| {
+            let question = keyring.question(shared, number)?;
+            Some(shared.inspector.inspect(question))
+        })
+    }
+}
+
+impl ManagedKeyring {
+    /// Who has asked for the destruction of a version, and why.
+    fn who_asked(&self, shared: &Shared, number: u32) -> String {
+        let version = self.version(shared, number);
+        let proposed = version.and_then(|version| version.proposed.as_ref());
+        proposed.map_or_else(
+            || "the gateway".to_owned(),
+            |proposal| format!("{} ({})", proposal.who, proposal.why),
+        )
     }
 
     /// The question to JetStream about a version.
@@ -167,12 +175,6 @@ impl ManagedKeyring {
         }
     }
 
-    /// Asks JetStream.
-    fn inquire(&self, shared: &Shared, number: u32) -> Option<Inspection> {
-        let question = self.question(shared, number)?;
-        Some(shared.inspector.inspect(question))
-    }
-
     /// The order for a destruction in this keyring. A second person must state that it is forced.
     fn order_for(
         &self,
@@ -199,46 +201,6 @@ impl ManagedKeyring {
         let version = self.version(shared, number);
         let proposed = version.and_then(|version| version.proposed.as_ref());
         proposed.is_some_and(|proposal| proposal.forced)
-    }
-
-    /// Gives the order; an approval names the request that it approves of.
-    pub(super) fn give_destroy_order(
-        &mut self,
-        shared: &mut Shared,
-        order: Order,
-        wanted: DestroyOrder,
-        basis: DestroyBasis,
-    ) -> Result<KeyringStatus, OrderError> {
-        let mut reason = wanted.reason.with_basis(basis);
-        if let Order::Approve(number) = order {
-            let version = self.version(shared, number);
-            let proposed = version.and_then(|version| version.proposed.as_ref());
-            let asked = proposed.map_or_else(
-                || "the gateway".to_owned(),
-                |proposal| format!("{} ({})", proposal.who, proposal.why),
-            );
-            reason.why =
-                format!("{}; approves of what was asked for by {asked}", reason.why).into();
-        }
-        self.give_order(shared, order, reason)
-    }
-
-    /// Destroys the version, or requests that, if nothing stored needs it.
-    pub(super) fn destroy_if(
-        &mut self,
-        shared: &mut Shared,
-        number: u32,
-        wanted: DestroyOrder,
-        stored: &RetentionAnswer,
-    ) -> Result<KeyringStatus, OrderError> {
-        let order = self.order_for(shared, number, &wanted)?;
-        self.may_destroy(shared, order)?;
-        match verdict(stored) {
-            RetentionVerdict::Clear(found) => {
-                self.give_destroy_order(shared, order, wanted, DestroyBasis::Proven(found.into()))
-            }
-            RetentionVerdict::Held(evidence) => Err(OrderError::Held(evidence)),
-        }
     }
 
     /// Evidence against destroying a version: that this gateway has recently opened messages sealed under it.

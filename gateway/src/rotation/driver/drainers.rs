@@ -1,10 +1,9 @@
 //! Processes that drain after a take-over: they seal by the catalogue of this process, out of budget that it reserves for them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 use futures_util::future::select_all;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
@@ -13,26 +12,30 @@ use crate::rotation::drain::{DrainLink, DrainMessage};
 
 use super::loaded::Loaded;
 
-/// How many seconds a draining process has to confirm that it has stopped sealing under a version. One that does not is killed:
-/// if it woke up later it would seal under a version that does not seal by its record.
-const STOP_TIMEOUT_SECS: i64 = 5;
-
 /// The draining processes.
 #[derive(Default)]
 pub(super) struct Drainers {
     present: Vec<Drainer>,
     /// Known to be sealed by processes that have ended.
     ended: HashMap<Kid, Volume>,
+    /// What they wish for, and have not been given yet.
+    wishes: Vec<Wish>,
+}
+
+/// A process wants so much more of a version's budget.
+#[derive(Clone, Copy)]
+pub(super) struct Wish {
+    pub(super) name: usize,
+    pub(super) kid: Kid,
+    pub(super) part: Volume,
 }
 
 struct Drainer {
     /// Its index at the start, which identifies it.
     name: usize,
     link: DrainLink,
-    /// The same end, registered with the driver's runtime.
-    watched: Option<UnixStream>,
-    /// Whether it has yet to confirm that it has stopped.
-    must_confirm: bool,
+    /// Versions under which it has yet to confirm that it has stopped.
+    must_confirm: HashSet<Kid>,
     /// What is reserved for it, as far as known.
     parts: HashMap<Kid, LentBudget>,
 }
@@ -52,13 +55,13 @@ impl Drainers {
         let drainer = |(name, link)| Drainer {
             name,
             link,
-            watched: None,
-            must_confirm: false,
+            must_confirm: HashSet::new(),
             parts: HashMap::new(),
         };
         Self {
             present: links.map(drainer).collect(),
             ended: HashMap::new(),
+            wishes: Vec::new(),
         }
     }
 
@@ -73,36 +76,44 @@ impl Drainers {
         again.filter_map(Result::ok).collect()
     }
 
-    /// Registers the links with the current runtime. One that cannot be registered is polled at every tick.
-    pub(super) fn watch(&mut self) {
-        for drainer in &mut self.present {
-            drainer.watched = drainer.link.readable_end().ok();
+    /// Their links, registered with the current runtime. One that cannot be registered is polled at every tick.
+    pub(super) fn watch(&self) -> Watch {
+        let watched = self.present.iter().filter_map(|drainer| {
+            let end = drainer.link.readable_end().ok()?;
+            Some((drainer.name, end))
+        });
+        Watch(watched.collect())
+    }
+
+    /// Hears what all of them say.
+    pub(super) fn hear(&mut self, loaded: &mut Loaded) {
+        for (name, message) in self.receive_all() {
+            match message {
+                DrainMessage::NeedBudget(kid, part) => self.wishes.push(Wish { name, kid, part }),
+                DrainMessage::Unused(kid, unused) => self.note(name, kid, unused),
+                DrainMessage::Stopped(kid, unused) => {
+                    let sealed = self.stopped(name, kid, unused);
+                    loaded.returned(kid, unused, sealed);
+                }
+                DrainMessage::Granted(..)
+                | DrainMessage::Stop(_)
+                | DrainMessage::Halted(_)
+                | DrainMessage::Restored(_)
+                | DrainMessage::CatalogueChanged
+                | DrainMessage::Policy(_) => {}
+            }
         }
     }
 
-    /// Waits for a message of any of them.
-    pub(super) async fn ready(&self) {
-        let watched = self
-            .present
-            .iter()
-            .filter_map(|drainer| drainer.watched.as_ref());
-        let watched: Vec<_> = watched.collect();
-        if watched.is_empty() {
-            return std::future::pending().await;
-        }
-        let waits = watched.iter().map(|end| Box::pin(end.readable()));
-        let (_ready, index, _others) = select_all(waits).await;
-        if let Some(end) = watched.get(index) {
-            // Clears the readiness before the messages are read: later ones set it again.
-            let nothing: io::Result<()> = Err(io::ErrorKind::WouldBlock.into());
-            drop(end.try_io(Interest::READABLE, || nothing));
-        }
+    /// What they wish for, and have not been given yet.
+    pub(super) fn take_wishes(&mut self) -> Vec<Wish> {
+        std::mem::take(&mut self.wishes)
     }
 
     /// The messages of all of them; those that have ended are removed.
-    pub(super) fn receive_all(&mut self) -> Vec<(usize, DrainMessage)> {
+    fn receive_all(&mut self) -> Vec<(usize, DrainMessage)> {
         let mut heard = Vec::new();
-        let Self { present, ended } = self;
+        let Self { present, ended, .. } = self;
         present.retain(|drainer| {
             let error = drainer.receive(&mut heard);
             let stays = error.kind() == io::ErrorKind::WouldBlock;
@@ -121,24 +132,18 @@ impl Drainers {
         }
     }
 
-    pub(super) fn send_to(&self, name: usize, message: DrainMessage) {
-        if let Some(drainer) = self.present.iter().find(|drainer| drainer.name == name) {
-            drainer.send(message);
-        }
-    }
-
     /// Tells all of them to stop sealing under a version, and to confirm that.
-    fn stop(&mut self, kid: Kid) {
+    pub(super) fn stop(&mut self, kid: Kid) {
         self.broadcast(DrainMessage::Stop(kid));
         for drainer in &mut self.present {
-            drainer.must_confirm = true;
+            drainer.must_confirm.insert(kid);
         }
     }
 
-    fn has_stopped(&mut self, name: usize) {
-        if let Some(drainer) = self.named(name) {
-            drainer.must_confirm = false;
-        }
+    pub(super) fn awaits_confirmation(&self, kid: Kid) -> bool {
+        self.present
+            .iter()
+            .any(|drainer| drainer.must_confirm.contains(&kid))
     }
 
     /// Reserved for them and not sealed.
@@ -160,8 +165,10 @@ impl Drainers {
             .filter_map(move |drainer| drainer.parts.get(&kid))
     }
 
-    pub(super) fn lent(&mut self, name: usize, kid: Kid, part: Volume) {
+    /// Answers a wish, with nothing where nothing could be reserved: it is asked for again once the record says what seals.
+    pub(super) fn give(&mut self, Wish { name, kid, .. }: Wish, part: Volume) {
         if let Some(drainer) = self.named(name) {
+            drainer.send(DrainMessage::Granted(kid, part));
             let known = drainer.parts.entry(kid).or_default();
             known.known = known.known.plus(part);
             known.unused = known.unused.plus(part);
@@ -169,7 +176,7 @@ impl Drainers {
     }
 
     /// Takes a report of unused budget.
-    pub(super) fn note(&mut self, name: usize, kid: Kid, unused: Volume) {
+    fn note(&mut self, name: usize, kid: Kid, unused: Volume) {
         if let Some(drainer) = self.named(name) {
             let known = unused;
             let part = drainer.parts.entry(kid);
@@ -177,10 +184,12 @@ impl Drainers {
         }
     }
 
-    /// Forgets the part of a process that seals no more under a version; yields what it is known to have sealed.
-    fn forget(&mut self, name: usize, kid: Kid, unused: Volume) -> Volume {
-        let drainer = self.named(name);
-        let part = drainer.and_then(|drainer| drainer.parts.remove(&kid));
+    /// A process seals no more under a version; yields what it is known to have sealed.
+    fn stopped(&mut self, name: usize, kid: Kid, unused: Volume) -> Volume {
+        let part = self.named(name).and_then(|drainer| {
+            drainer.must_confirm.remove(&kid);
+            drainer.parts.remove(&kid)
+        });
         part.map_or_else(Volume::default, |part| {
             LentBudget { unused, ..part }.sealed()
         })
@@ -190,62 +199,11 @@ impl Drainers {
         self.present.iter_mut().find(|drainer| drainer.name == name)
     }
 
-    /// Stops draining processes from sealing under a version, before its record says so. Their requests wait meanwhile.
-    pub(super) fn stop_and_wait(&mut self, kid: Kid, loaded: &mut Loaded) {
-        let mut later = Vec::new();
-        self.stop(kid);
-        while self.awaits_confirmation() {
-            if !self.wait() {
-                self.kill();
-            }
-            let heard = self.receive_all();
-            let has = |message: &DrainMessage| matches!(message, DrainMessage::Stopped(stopped, _) if *stopped == kid);
-            for (name, _said) in heard.iter().filter(|(_name, message)| has(message)) {
-                self.has_stopped(*name);
-            }
-            later.extend(heard);
-        }
-        for (name, message) in later {
-            if let DrainMessage::Stopped(stopped, unused) = message {
-                self.returned(name, (stopped, unused), loaded);
-            } else if let DrainMessage::NeedBudget(wanted, _) = message {
-                // It repeats the request once the record says what seals.
-                self.send_to(name, DrainMessage::Granted(wanted, Volume::default()));
-            }
-        }
-    }
-
-    /// A process seals no more under a version, and gives back what is unused.
-    pub(super) fn returned(
-        &mut self,
-        name: usize,
-        (kid, unused): (Kid, Volume),
-        loaded: &mut Loaded,
-    ) {
-        let sealed = self.forget(name, kid, unused);
-        loaded.returned(kid, unused, sealed);
-    }
-
-    fn awaits_confirmation(&self) -> bool {
-        self.present.iter().any(|drainer| drainer.must_confirm)
-    }
-
-    /// Blocks until one of them has sent something or has ended; `false` after [`STOP_TIMEOUT_SECS`].
-    fn wait(&self) -> bool {
-        let ends = self.present.iter().map(|drainer| &drainer.link);
-        let mut ends: Vec<_> = ends.map(|link| PollFd::new(link, PollFlags::IN)).collect();
-        let timeout = Timespec {
-            tv_sec: STOP_TIMEOUT_SECS,
-            tv_nsec: 0,
-        };
-        poll(&mut ends, Some(&timeout)).is_ok_and(|count| count != 0)
-    }
-
     /// Kills those that have not confirmed: the end of their streams counts as confirmation, and is read next.
-    fn kill(&mut self) {
-        let Self { present, ended } = self;
+    pub(super) fn kill(&mut self, kid: Kid) {
+        let Self { present, ended, .. } = self;
         present.retain(|drainer| {
-            if !drainer.must_confirm {
+            if !drainer.must_confirm.contains(&kid) {
                 return true;
             }
             let killed = drainer.link.kill_creator();
@@ -289,6 +247,31 @@ impl Drainer {
     fn send(&self, message: DrainMessage) {
         if let Err(error) = self.link.send(message) {
             tracing::debug!(%error, "a process that drains has ended, or does not listen");
+        }
+    }
+}
+
+/// The links of draining processes, as the event loop waits for them.
+pub(super) struct Watch(Vec<(usize, UnixStream)>);
+
+impl Watch {
+    /// Forgets processes that have ended.
+    pub(super) fn retain(&mut self, drainers: &Drainers) {
+        let present = |name: usize| drainers.present.iter().any(|drainer| drainer.name == name);
+        self.0.retain(|(name, _end)| present(*name));
+    }
+
+    /// Waits for a message of any of them.
+    pub(super) async fn ready(&self) {
+        if self.0.is_empty() {
+            return std::future::pending().await;
+        }
+        let waits = self.0.iter().map(|(_name, end)| Box::pin(end.readable()));
+        let (_ready, index, _others) = select_all(waits).await;
+        if let Some((_name, end)) = self.0.get(index) {
+            // Clears the readiness before the messages are read: later ones set it again.
+            let nothing: io::Result<()> = Err(io::ErrorKind::WouldBlock.into());
+            drop(end.try_io(Interest::READABLE, || nothing));
         }
     }
 }

@@ -11,6 +11,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -18,10 +20,10 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, sleep};
 
 use crate::audit::Fact;
-use crate::catalogue::{Mark, State, View};
+use crate::catalogue::{KeyError, Mark, State, View};
 use crate::clock::Clock;
 use crate::disk::{self, Lock, StateDir};
-use crate::envelope::{Kid, Volume};
+use crate::envelope::{Kid, VersionKey, Volume};
 use crate::keyring::{Keys, Miss};
 use crate::metrics::Throttle;
 use crate::policy::Policy;
@@ -30,11 +32,13 @@ use crate::rotation::message_path::SETTLE_POLL;
 
 use super::answer::reply;
 use super::clocks::passed;
-use super::loaded::{Halt, Loaded};
-use super::misses::{Misses, REREAD_INTERVAL};
-use super::request::{DrainChannel, Request};
+use super::loaded::{Halt, KeyLoad, Loaded};
+use super::misses::{Misses, REREAD_INTERVAL, Reading};
+use super::request::Request;
 use super::reservation::ReservationSize;
+use super::shared::Shared;
 use super::tick::{Driver, TICK};
+use super::waiting::DrainChannel;
 
 /// How long an answer may take before the request is repeated: the other process may not have started yet.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
@@ -46,6 +50,8 @@ pub(super) const ORPHAN_LOCK_TIME: Duration = Duration::from_secs(5);
 pub(super) struct Follower {
     view: View,
     loaded: Loaded,
+    /// Keys that are being loaded.
+    loads: FuturesUnordered<KeyLoad>,
     misses: Misses,
     /// When the catalogue was last read for a miss.
     reread: Option<Instant>,
@@ -89,24 +95,48 @@ struct BudgetRequest {
 }
 
 impl Driver {
-    /// Closes the catalogue and the audit log. What is reserved stays reserved for the lanes of this process.
-    pub(super) fn hand_over(mut self, channel: DrainChannel, refill: Arc<Notify>) -> Follower {
-        for keyring in &self.keyrings {
-            keyring.reserve_for_hand_over(&mut self.shared);
-        }
-        let mut shared = self.shared;
-        shared.audit_records_left();
-        shared.audit_fact(Fact::GatewayHandedOver);
-        shared.keep_time();
-        Follower {
-            view: shared.catalogue.release(),
+    /// Closes the catalogue and the audit log, once nothing is under way. What is reserved stays reserved for the lanes of this
+    /// process.
+    pub(super) async fn hand_over(mut self, channel: DrainChannel) -> Option<Box<Follower>> {
+        self.rest().await;
+        let Self {
+            keyrings,
+            mut tasks,
+            context,
+            misses,
+            ..
+        } = self;
+        let reserves = async {
+            for keyring in &keyrings {
+                keyring.reserve_for_hand_over().await;
+            }
+        };
+        tasks.until(reserves).await;
+        context.with(|shared| {
+            shared.audit_records_left();
+            shared.audit_fact(Fact::GatewayHandedOver);
+        });
+        tasks.until(context.keep_time()).await;
+        // With what else is under way ends who holds the shared state. Keys that are being loaded are asked for anew.
+        drop((tasks, keyrings));
+        let shared = context.into_shared()?;
+        Some(Follower::new(shared, misses, channel))
+    }
+}
+
+impl Follower {
+    fn new(mut shared: Shared, misses: Misses, channel: DrainChannel) -> Box<Self> {
+        shared.loaded.forget_loads();
+        Box::new(Self {
+            view: shared.view.following(),
             loaded: shared.loaded,
-            misses: self.misses,
+            loads: FuturesUnordered::new(),
+            misses,
             reread: None,
             keys: shared.keys,
             clock: shared.clock,
             read_errors: shared.read_errors,
-            refill,
+            refill: shared.refill,
             link: Some(channel.link),
             watched: None,
             lock: None,
@@ -120,14 +150,12 @@ impl Driver {
             revoked: Vec::new(),
             returned: HashMap::new(),
             asked: HashMap::new(),
-        }
+        })
     }
-}
 
-impl Follower {
     /// Runs until it is stopped. Other requests than that and the lock are dropped.
     pub(super) async fn run(
-        mut self,
+        mut self: Box<Self>,
         mut requests: mpsc::Receiver<Request>,
         mut misses: mpsc::Receiver<Miss>,
     ) -> mpsc::Receiver<Miss> {
@@ -136,6 +164,7 @@ impl Follower {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.watch();
+            self.loads.extend(self.loaded.take_begun());
             tokio::select! {
                 request = requests.recv() => match request {
                     Some(Request::Stop) => {
@@ -155,6 +184,7 @@ impl Follower {
                     self.misses.put(miss, &mut misses);
                     self.serve_misses();
                 }
+                Some((kid, key)) = self.loads.next() => self.loaded_key(kid, key),
                 () = readable(self.watched.as_ref()) => self.receive(),
                 () = sleep(SETTLE_POLL), if !self.stopping.is_empty() => self.confirm(),
                 () = refill.notified() => self.ask(),
@@ -469,7 +499,9 @@ impl Follower {
             self.reread = Some(now);
             self.refresh();
         }
-        let served = self.misses.serve(&mut self.loaded, &self.view, now);
+        let served = self
+            .misses
+            .serve((&mut self.loaded, &self.view), Reading::Done, now);
         if served.newly {
             self.install();
         }
@@ -486,6 +518,15 @@ impl Follower {
             self.loaded.replace_policy(Arc::clone(&self.policy));
             self.install();
         }
+    }
+
+    fn loaded_key(&mut self, kid: Kid, key: Result<VersionKey, KeyError>) {
+        if let Err(error) = self.loaded.take_key(&self.view, kid, key) {
+            tracing::error!(%kid, %error, "a key version cannot be loaded");
+        } else {
+            self.install();
+        }
+        self.serve_misses();
     }
 
     fn install(&mut self) {

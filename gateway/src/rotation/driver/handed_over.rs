@@ -14,14 +14,17 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use super::follow::{Follower, ORPHAN_LOCK_TIME};
+use super::testing::{Backlog, SimulatedRecords};
 use super::{Driver, Parts};
 use crate::audit::{Log, LogDir, Settings, Signer};
 use crate::catalogue::Catalogue;
 use crate::clock::{Clock, ManualClock};
-use crate::custody::{Custodian, Description, UnwrapFailed, WrapFailed, Wrapped, local};
+use crate::custodian::{Custodian, Description, UnwrapFailed, WrapFailed, Wrapped};
+use crate::custody::Custody;
 use crate::disk::{Lock, Real, StateDir};
 use crate::envelope::Kid;
 use crate::keyring::{Keys, Miss};
+use crate::later::{Later, ready, wait};
 use crate::policy::{Plaintext, Policy, Rule};
 use crate::rotation::drain::{DrainLink, DrainMessage};
 use crate::rotation::external::{NoInspector, SingleMember};
@@ -46,7 +49,7 @@ struct Home {
 
 /// A process that drains.
 struct DrainingProcess {
-    follower: Follower,
+    follower: Box<Follower>,
     keys: Arc<Keys>,
     /// The other process, until it ends.
     other: Option<DrainLink>,
@@ -56,18 +59,26 @@ struct DrainingProcess {
 
 /// A custodian that refuses when it is told to.
 struct FailingCustodian {
-    kek: local::Kek,
+    kek: Arc<dyn Custodian>,
     refuses: Arc<AtomicBool>,
 }
 
 impl Custodian for FailingCustodian {
-    fn wrap(&self, secret: &Secret, context: &[u8]) -> Result<Wrapped, WrapFailed> {
+    fn wrap<'a>(
+        &'a self,
+        secret: &'a Secret,
+        context: &'a [u8],
+    ) -> Later<'a, Result<Wrapped, WrapFailed>> {
         self.kek.wrap(secret, context)
     }
 
-    fn unwrap(&self, wrapped: &Wrapped, context: &[u8]) -> Result<Secret, UnwrapFailed> {
+    fn unwrap<'a>(
+        &'a self,
+        wrapped: &'a Wrapped,
+        context: &'a [u8],
+    ) -> Later<'a, Result<Secret, UnwrapFailed>> {
         if self.refuses.load(Ordering::Relaxed) {
-            return Err(UnwrapFailed::Damaged);
+            return ready(Err(UnwrapFailed::Damaged));
         }
         self.kek.unwrap(wrapped, context)
     }
@@ -85,7 +96,11 @@ impl Home {
         StateDir::create(&dir.join("audit")).unwrap();
         let refuses = Arc::<AtomicBool>::default();
         let kek: Arc<dyn Custodian> = Arc::new(FailingCustodian {
-            kek: local::init(&lock, None).unwrap(),
+            kek: Custody::File
+                .opener()
+                .unwrap()
+                .open_or_create(&lock)
+                .unwrap(),
             refuses: Arc::clone(&refuses),
         });
         let (clock, manual_clock) = Clock::manual(SystemTime::UNIX_EPOCH + START);
@@ -105,16 +120,19 @@ impl Home {
     /// A gateway here, which accepts plaintext for ten days.
     fn gateway(&self) -> (Driver, mpsc::Receiver<Miss>) {
         let (config, parts) = self.parts(None);
-        Driver::start(config, parts).unwrap()
+        Driver::start_at_once(config, parts).unwrap()
     }
 
     fn parts(&self, held: Option<MessagePath>) -> (RotationConfig, Parts) {
         let lock = Lock::acquire(self.dir.clone()).unwrap();
         let now = Timestamp::try_from(self.clock.wall()).unwrap();
+        let catalogue = Catalogue::open(lock, Arc::clone(&self.kek)).unwrap();
+        let (view, records) = SimulatedRecords::of(catalogue, &Backlog::default());
         let parts = Parts {
             held,
             drainers: Vec::new(),
-            catalogue: Catalogue::open(lock, Arc::clone(&self.kek)).unwrap(),
+            view,
+            records,
             audit: Log::open(place(&self.dir), signer(), now, &[]).unwrap(),
             inspector: Box::new(NoInspector),
             fleet: Box::new(SingleMember),
@@ -145,12 +163,11 @@ impl Home {
     fn drains(&self) -> (DrainingProcess, Option<Lock>) {
         let (driver, misses) = self.gateway();
         let keys = driver.keys();
-        let refill = Arc::clone(&driver.shared.refill);
         let (link, other) = DrainLink::pair().unwrap();
         let (moves, moved) = oneshot::channel();
         let channel = DrainChannel { link, moved: moves };
         let drains = DrainingProcess {
-            follower: driver.hand_over(channel, refill),
+            follower: wait(driver.hand_over(channel)).unwrap(),
             keys,
             other: Some(other),
             _misses: misses,
@@ -163,7 +180,7 @@ impl Home {
     fn replace(&self) -> Kid {
         let (driver, _misses) = self.gateway();
         let snapshot = driver.keys().load();
-        let policy = Arc::clone(&driver.shared.policy);
+        let policy = driver.shared(|shared| Arc::clone(&shared.policy));
         let keyring = policy.by_name("default").unwrap();
         snapshot.active(keyring).unwrap().kid()
     }
@@ -345,7 +362,7 @@ fn gateway_that_does_not_start_again_lets_nobody_seal_under_the_keys_that_it_had
     };
     let (config, parts) = home.parts(Some(held));
     home.refuses.store(true, Ordering::Relaxed);
-    assert!(Driver::start(config, parts).is_err());
+    assert!(Driver::start_at_once(config, parts).is_err());
     assert_eq!(sealing(), 0);
 }
 

@@ -1,9 +1,12 @@
 //! A keyring as the driver manages it: its engine, and what is under way for it.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::time::Instant;
 
 use strum::{VariantArray as _, VariantNames as _};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use crate::audit::Trigger;
 use crate::catalogue::{Record, State, Version};
@@ -18,13 +21,57 @@ use crate::rotation::report::{PublishStall, Rotated};
 use crate::rotation::terms::Terms;
 
 use super::answer::Answer;
+use super::context::Context;
 use super::reservation::ReservationSize;
 use super::shared::Shared;
 
+/// A keyring, as work that is under way for it holds it. The state is borrowed in [`Actor::with`] alone, and so never across a wait.
+///
+/// Its engine is told one event after the other, and what it decides is done before the next: a keyring never does two things, and
+/// what one waits for keeps no other keyring, and none of its own reservations, waiting.
+#[derive(Clone)]
+pub(super) struct Actor {
+    pub(super) context: Context,
+    keyring: Rc<RefCell<ManagedKeyring>>,
+    turns: Rc<Turns>,
+}
+
+/// What only one piece of work of a keyring does at a time.
+#[derive(Default)]
+struct Turns {
+    /// Writing its record.
+    write: Mutex<()>,
+    /// Carrying out an order.
+    order: Mutex<()>,
+    /// Told when the record is written, or nothing more is under way.
+    ended: Notify,
+}
+
+/// The right to write a keyring's record, until it is dropped.
+pub(super) struct WriteTurn<'a> {
+    _turn: MutexGuard<'a, ()>,
+    turns: &'a Turns,
+}
+
+impl Drop for WriteTurn<'_> {
+    fn drop(&mut self) {
+        self.turns.ended.notify_waiters();
+    }
+}
+
 /// A keyring and its engine.
+#[expect(clippy::struct_excessive_bools, reason = "neither excludes the other")]
 pub(super) struct ManagedKeyring {
     pub(super) name: KeyringName,
     pub(super) engine: KeyringState,
+    /// What the engine is yet to be told.
+    events: VecDeque<Event>,
+    /// Whether it is being told, and what it decides is being done.
+    busy: bool,
+    /// Whether a reservation is under way.
+    pub(super) reserving: bool,
+    /// Whether its subjects are being written down.
+    pub(super) writing_subjects: bool,
     pub(super) size: ReservationSize,
     /// Why no more of the budget could be reserved, when that was tried last.
     pub(super) reserve_failure: Option<String>,
@@ -51,6 +98,10 @@ impl ManagedKeyring {
         let members = shared.fleet.members().into_iter().collect();
         Self {
             engine: KeyringState::new(terms, shared.versions(&name), members),
+            events: VecDeque::new(),
+            busy: false,
+            reserving: false,
+            writing_subjects: false,
             size: ReservationSize::default(),
             reserve_failure: None,
             stopped: None,
@@ -67,30 +118,19 @@ impl ManagedKeyring {
         }
     }
 
-    /// Gives the engine an event and carries out its actions until there are none.
-    pub(super) fn feed(&mut self, shared: &mut Shared, event: Event) {
-        shared.check_wall_clock();
-        let mut events: VecDeque<_> = self.resolved(shared).into_iter().chain([event]).collect();
-        while let Some(event) = events.pop_front() {
-            for action in decide(&mut self.engine, shared.now(), event) {
-                events.extend(self.perform(shared, action));
-            }
+    /// Queues an event for the engine. Of the passing of time and the use of the budget only the last report counts.
+    fn queue(&mut self, event: Event) {
+        let is_report = |event: &Event| matches!(event, Event::Tick | Event::Usage { .. });
+        if is_report(&event) {
+            self.events.retain(|queued| !is_report(queued));
         }
+        self.events.push_back(event);
     }
 
-    /// What an outcome that was unknown has turned out to be, where it can be read now: nothing is decided by what was known before.
-    fn resolved(&self, shared: &mut Shared) -> Option<Event> {
-        if !shared.journal.has_unknown_outcome(&self.name) {
-            return None;
-        }
-        shared.resolve_outcome(&self.name).ok()?;
-        self.changed_record(shared)
-    }
-
-    /// Tells the engine of a record that others have changed.
-    pub(super) fn sync(&mut self, shared: &mut Shared) {
-        if let Some(event) = self.changed_record(shared) {
-            self.feed(shared, event);
+    /// Queues events before those that came meanwhile.
+    fn queue_first(&mut self, events: Vec<Event>) {
+        for event in events.into_iter().rev() {
+            self.events.push_front(event);
         }
     }
 
@@ -100,26 +140,22 @@ impl ManagedKeyring {
         (self.engine.versions() != versions).then_some(Event::Record(versions))
     }
 
-    pub(super) fn handle_fleet_event(&mut self, shared: &mut Shared, event: &FleetEvent) {
-        let event = match event {
+    /// An event of the fleet, as the engine is told it.
+    fn fleet_event(&self, shared: &Shared, event: &FleetEvent) -> Option<Event> {
+        Some(match event {
             FleetEvent::Joined(member) => Event::Joined(member.clone()),
             FleetEvent::Left(member) => Event::Left(member.clone()),
             FleetEvent::Proven(member, kid) => {
-                let mut versions = self
-                    .record(shared)
-                    .into_iter()
-                    .flat_map(|record| &record.versions);
-                let Some(proven) = versions.find(|version| version.kid == *kid) else {
-                    return;
-                };
+                let versions = self.record(shared).map(|record| &record.versions);
+                let mut versions = versions.into_iter().flatten();
+                let proven = versions.find(|version| version.kid == *kid)?;
                 Event::Proven(member.clone(), proven.number)
             }
-        };
-        self.feed(shared, event);
+        })
     }
 
     pub(super) fn record<'s>(&self, shared: &'s Shared) -> Option<&'s Record> {
-        shared.catalogue.record(&self.name)
+        shared.view.record(&self.name)
     }
 
     pub(super) fn version<'s>(&self, shared: &'s Shared, number: u32) -> Option<&'s Version> {
@@ -132,5 +168,109 @@ impl ManagedKeyring {
 
     pub(super) fn active(&self) -> Option<u32> {
         self.engine.active().map(|version| version.number)
+    }
+}
+
+impl Actor {
+    pub(super) fn new(keyring: ManagedKeyring, context: Context) -> Self {
+        Self {
+            context,
+            keyring: Rc::new(RefCell::new(keyring)),
+            turns: Rc::default(),
+        }
+    }
+
+    /// Works on the keyring and on what all share, at once.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut ManagedKeyring, &mut Shared) -> T) -> T {
+        let mut keyring = self.keyring.borrow_mut();
+        self.context.with(|shared| work(&mut keyring, shared))
+    }
+
+    pub(super) fn name(&self) -> KeyringName {
+        self.keyring.borrow().name.clone()
+    }
+
+    /// Tells the engine of an event, after what it was told before. What can be done at once is done when this returns.
+    pub(super) fn feed(&self, event: Event) {
+        let is_idle = self.with(|keyring, _shared| {
+            keyring.queue(event);
+            !std::mem::replace(&mut keyring.busy, true)
+        });
+        if is_idle {
+            self.context.spawn(self.clone().work());
+        }
+    }
+
+    /// Does what the engine decides, until it has nothing more to be told.
+    async fn work(self) {
+        while let Some(event) = self.next_event().await {
+            let actions =
+                self.with(|keyring, shared| decide(&mut keyring.engine, shared.now(), event));
+            for action in actions {
+                let events = self.perform(action).await;
+                self.with(|keyring, _shared| keyring.queue_first(events));
+            }
+        }
+        self.turns.ended.notify_waiters();
+    }
+
+    /// What the engine is told next: nothing is decided by a record that an unknown outcome may have changed.
+    async fn next_event(&self) -> Option<Event> {
+        let name = self.name();
+        if self.with(|_keyring, shared| shared.journal.has_unknown_outcome(&name))
+            && self.context.resolve_outcome(&name).await.is_ok()
+        {
+            let news = self.with(|keyring, shared| keyring.changed_record(shared));
+            if news.is_some() {
+                return news;
+            }
+        }
+        self.with(|keyring, _shared| {
+            let next = keyring.events.pop_front();
+            keyring.busy = next.is_some();
+            next
+        })
+    }
+
+    /// Tells the engine of a record that others have changed.
+    pub(super) fn sync(&self) {
+        if let Some(event) = self.with(|keyring, shared| keyring.changed_record(shared)) {
+            self.feed(event);
+        }
+    }
+
+    pub(super) fn handle_fleet_event(&self, event: &FleetEvent) {
+        if let Some(event) = self.with(|keyring, shared| keyring.fleet_event(shared, event)) {
+            self.feed(event);
+        }
+    }
+
+    /// Waits until nobody writes the record, and keeps others from it.
+    pub(super) async fn write_turn(&self) -> WriteTurn<'_> {
+        WriteTurn {
+            _turn: self.turns.write.lock().await,
+            turns: &self.turns,
+        }
+    }
+
+    /// Waits until no order is being carried out, and keeps others waiting.
+    pub(super) async fn order_turn(&self) -> MutexGuard<'_, ()> {
+        self.turns.order.lock().await
+    }
+
+    /// Whether anything is under way that changes the record or the engine.
+    pub(super) fn is_busy(&self) -> bool {
+        self.keyring.borrow().busy || self.turns.write.try_lock().is_err()
+    }
+
+    /// Waits until all that the engine was told is done.
+    pub(super) async fn rest(&self) {
+        loop {
+            let ended = self.turns.ended.notified();
+            if !self.is_busy() {
+                return;
+            }
+            ended.await;
+        }
     }
 }

@@ -5,13 +5,15 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::catalogue::{self, KeyError, Opens, State, View};
 use crate::envelope::limits::FAILED_OPENS_ALARM;
-use crate::envelope::{Kid, Volume};
+use crate::envelope::{Kid, VersionKey, Volume};
 use crate::keyring::{Budget, Closed, LaneMap, Snapshot, Usage, Version};
+use crate::later::Later;
 use crate::policy::{KeyringId, KeyringName, Policy};
 use crate::rotation::terms::OpenPolicy;
 
@@ -39,7 +41,14 @@ pub(super) struct Loaded {
     /// The counts of suspended and compromised versions that were unloaded, for reports.
     unloaded_counts: HashMap<Kid, SealedCount>,
     generation: u64,
+    /// Versions whose secrets are being unwrapped.
+    loading: HashSet<Kid>,
+    /// Of those, what has yet to be waited for.
+    begun: Vec<KeyLoad>,
 }
+
+/// A version's key, once its secret is unwrapped.
+pub(super) type KeyLoad = Later<'static, (Kid, Result<VersionKey, KeyError>)>;
 
 /// Why nothing may be sealed under a version, whatever the catalogue says. Reasons are set and cleared independently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -100,6 +109,8 @@ pub(super) enum LoadOutcome {
     Closed(Closed),
     /// It was loaded before.
     Already,
+    /// Its secret is being unwrapped.
+    Loading,
     /// It is loaded now, and not in the snapshot yet.
     Newly,
 }
@@ -117,6 +128,8 @@ impl Loaded {
             sealing: Sealing::Allowed,
             unloaded_counts: HashMap::new(),
             generation: 0,
+            loading: HashSet::new(),
+            begun: Vec::new(),
         }
     }
 
@@ -211,19 +224,14 @@ impl Loaded {
         Ok(found)
     }
 
-    /// Loads a successor before its activation, which then cannot fail because its secret does not unwrap.
-    pub(super) fn load_prepared(
-        &mut self,
-        view: &View,
-        keyring: &KeyringName,
-        number: u32,
-    ) -> Result<LoadOutcome, KeyError> {
-        let version = view
-            .record(keyring)
-            .and_then(|record| record.version(number));
-        version.map_or(Ok(LoadOutcome::Nothing), |version| {
-            self.load_if_absent(view, (keyring, version))
-        })
+    /// What has to be loaded of the versions that always open.
+    pub(super) fn missing(&self, view: &View) -> Vec<KeyLoad> {
+        let opening = view.versions_that_open().filter(|(keyring, version)| {
+            let served = self.policy.by_name(keyring.as_str()).is_some();
+            served && !self.versions.contains_key(&version.kid)
+        });
+        let loads = opening.map(|(keyring, version)| load_key(view, keyring, version));
+        loads.collect()
     }
 
     /// Loads all versions that always open. A failure does not keep the others from being loaded.
@@ -233,6 +241,57 @@ impl Loaded {
             .map(|(_keyring, version)| version.kid);
         let outcomes: Vec<_> = kids.map(|kid| self.load(view, kid).map(drop)).collect();
         outcomes.into_iter().collect()
+    }
+
+    /// Forgets what is being loaded, which nobody waits for any more.
+    pub(super) fn forget_loads(&mut self) {
+        self.loading.clear();
+        self.begun.clear();
+    }
+
+    /// The loads that have begun and that the caller has to wait for.
+    pub(super) fn take_begun(&mut self) -> Vec<KeyLoad> {
+        std::mem::take(&mut self.begun)
+    }
+
+    pub(super) fn is_loading(&self, kid: Kid) -> bool {
+        self.loading.contains(&kid)
+    }
+
+    /// Whether its secret would have to be unwrapped.
+    pub(super) fn begins_load(&self, kid: Kid) -> bool {
+        !self.versions.contains_key(&kid) && !self.loading.contains(&kid)
+    }
+
+    /// Takes an unwrapped key, unless the version may not be loaded any more.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub(super) fn take_key(
+        &mut self,
+        view: &View,
+        kid: Kid,
+        key: Result<VersionKey, KeyError>,
+    ) -> Result<(), KeyError> {
+        self.loading.remove(&kid);
+        let key = key?;
+        let found = view.find_by_kid(kid).and_then(|(keyring, version)| {
+            let id = self.policy.by_name(keyring.as_str())?;
+            let stays =
+                version.state == State::PreActive || self.opens(keyring, version) != Opens::No;
+            stays.then_some((id, keyring, version))
+        });
+        if let Some((id, keyring, version)) = found
+            && !self.versions.contains_key(&kid)
+        {
+            let opens = self.opens(keyring, version);
+            let held = self.held(id, version, (key, opens));
+            self.versions.insert(kid, held);
+            if opens == Opens::OnDemand {
+                self.touch(kid);
+            }
+        }
+        Ok(())
     }
 
     /// Samples the counters of opened envelopes and of those that did not open.
@@ -278,11 +337,22 @@ impl Loaded {
         let Some(id) = self.policy.by_name(keyring.as_str()) else {
             return Ok(LoadOutcome::Nothing);
         };
-        if self.versions.contains_key(&version.kid) {
+        let kid = version.kid;
+        if self.versions.contains_key(&kid) {
             return Ok(LoadOutcome::Already);
         }
-        let held = self.open(view, id, (keyring, version))?;
-        self.versions.insert(version.kid, held);
+        if self.loading.contains(&kid) {
+            return Ok(LoadOutcome::Loading);
+        }
+        let mut load = load_key(view, keyring, version);
+        let Some((_kid, key)) = (&mut load).now_or_never() else {
+            self.loading.insert(kid);
+            self.begun.push(load);
+            return Ok(LoadOutcome::Loading);
+        };
+        let opens = self.opens(keyring, version);
+        let held = self.held(id, version, (key?, opens));
+        self.versions.insert(kid, held);
         Ok(LoadOutcome::Newly)
     }
 
@@ -384,17 +454,17 @@ impl Loaded {
         }
     }
 
-    fn open(
+    fn held(
         &self,
-        view: &View,
         id: KeyringId,
-        (keyring, version): (&KeyringName, &catalogue::Version),
-    ) -> Result<LoadedVersion, KeyError> {
+        version: &catalogue::Version,
+        (key, opens): (VersionKey, Opens),
+    ) -> LoadedVersion {
         let refill = Arc::clone(&self.refill);
         let budget = Budget::new(version.reserved, self.workers, refill);
         let (reserved_before, sealed_before) = (version.reserved, version.sealed);
         let lanes_before = version.lanes;
-        let lanes = match self.opens(keyring, version) {
+        let lanes = match opens {
             Opens::OnDemand => LaneMap::with_capacity(LANES_ON_DEMAND),
             Opens::Yes | Opens::ByPolicy | Opens::No => LaneMap::default(),
         };
@@ -403,12 +473,12 @@ impl Loaded {
             number: version.number,
             label: version.label.as_str().to_owned(),
             suite: version.suite,
-            key: view.version_key(keyring, version.number)?,
+            key,
             lanes,
             usage: Usage::new(self.workers),
             budget: Arc::new(budget),
         });
-        Ok(LoadedVersion {
+        LoadedVersion {
             count: SealedCount {
                 usage: version.usage.clone(),
                 budget: Arc::clone(&version.budget),
@@ -420,7 +490,7 @@ impl Loaded {
             opened: 0,
             last_opened: None,
             failed: 0,
-        })
+        }
     }
 
     /// Marks a version that opens on demand as most recently used; unloads the least recently used one.
@@ -433,6 +503,16 @@ impl Loaded {
             self.versions.remove(&oldest);
         }
     }
+}
+
+/// Has the secret of a version unwrapped.
+pub(super) fn load_key(
+    view: &View,
+    keyring: &KeyringName,
+    version: &catalogue::Version,
+) -> KeyLoad {
+    let (kid, key) = (version.kid, view.version_key(keyring, version.number));
+    Box::pin(async move { (kid, key.await) })
 }
 
 /// At most so many; of destroyed versions the latest, because messages sealed under these most probably still arrive.

@@ -11,7 +11,7 @@ use super::shared::Shared;
 impl Shared {
     /// Reads the marks of earlier processes; revoked and suspended versions do not seal from now on.
     pub(super) fn read_marks(&mut self) {
-        match self.catalogue.marks() {
+        match self.view.marks() {
             Ok(marks) => self.marks = marks,
             Err(error) => {
                 tracing::error!(%error, "whether a version was revoked that could not be written down is not known");
@@ -31,7 +31,7 @@ impl Shared {
         if !self.marks.contains(&(mark, kid)) {
             self.marks.push((mark, kid));
         }
-        let made = self.catalogue.mark(mark, kid);
+        let made = self.view.mark(mark, kid);
         self.drainers.broadcast(DrainMessage::CatalogueChanged);
         if let Err(error) = &made {
             tracing::error!(%kid, %error, "a restart forgets what became of this key version");
@@ -46,9 +46,7 @@ impl Shared {
         is_left: impl Fn(&KeyringName, u32) -> bool,
     ) {
         for (mark, kid) in self.marks.clone() {
-            if of(kid)
-                && !self.holds((mark, kid), &is_left)
-                && self.catalogue.unmark(mark, kid).is_ok()
+            if of(kid) && !self.holds((mark, kid), &is_left) && self.view.unmark(mark, kid).is_ok()
             {
                 self.marks.retain(|marked| *marked != (mark, kid));
             }
@@ -61,7 +59,7 @@ impl Shared {
 
     /// Whether a mark says something that the record does not.
     fn holds(&self, (mark, kid): (Mark, Kid), is_left: impl Fn(&KeyringName, u32) -> bool) -> bool {
-        let Some((keyring, version)) = self.catalogue.find_by_kid(kid) else {
+        let Some((keyring, version)) = self.view.find_by_kid(kid) else {
             // Not generated, with the outcome not in the audit log yet; or of a record that is yet to be restored.
             return mark != Mark::Withdrawn || self.journal.is_open(kid);
         };

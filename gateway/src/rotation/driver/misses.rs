@@ -5,6 +5,7 @@
 //! fewest lately comes first, so that no flood makes another connection's wait end without an answer. For a kid that no record
 //! has, the catalogue is read again, once a second at most.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -26,8 +27,17 @@ const LOADS: RateLimiter = RateLimiter::new(MAX_ON_DEMAND, Duration::from_micros
 /// The connections that wait for a version.
 pub(super) struct Misses {
     waiting: Vec<Miss>,
+    /// Versions that are being loaded for them.
+    loading: HashSet<Kid>,
     loads: RateLimiter,
     loaded: Counter,
+}
+
+/// Whether the records are being read, so that a kid which none has may be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    UnderWay,
+    Done,
 }
 
 /// The answers to misses that could be served.
@@ -41,6 +51,7 @@ impl Default for Misses {
     fn default() -> Self {
         Self {
             waiting: Vec::new(),
+            loading: HashSet::new(),
             loads: LOADS,
             loaded: metrics::loads_on_demand(),
         }
@@ -62,8 +73,14 @@ impl Misses {
         self.waiting.iter().any(strange)
     }
 
-    /// Serves misses, least spent first; those that exceed the rate of loads keep waiting.
-    pub(super) fn serve(&mut self, loaded: &mut Loaded, view: &View, now: Instant) -> Served {
+    /// Serves misses, least spent first. Those that exceed the rate of loads keep waiting, those whose version is being loaded, and,
+    /// while the records are being read, those for a kid that none has.
+    pub(super) fn serve(
+        &mut self,
+        (loaded, view): (&mut Loaded, &View),
+        records: Reading,
+        now: Instant,
+    ) -> Served {
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.retain(|miss| !miss.is_over());
         waiting.sort_by_key(|miss| miss.spent);
@@ -72,7 +89,16 @@ impl Misses {
             answers: Vec::new(),
         };
         for miss in waiting {
-            let needs_load = loaded.get(miss.kid).is_none() && view.find_by_kid(miss.kid).is_some();
+            if records == Reading::UnderWay && view.find_by_kid(miss.kid).is_none() {
+                self.waiting.push(miss);
+                continue;
+            }
+            let was_loading = self.loading.contains(&miss.kid);
+            if was_loading && loaded.begins_load(miss.kid) {
+                served.answers.push((miss, Verdict::Unloadable));
+                continue;
+            }
+            let needs_load = loaded.begins_load(miss.kid) && view.find_by_kid(miss.kid).is_some();
             if needs_load && !self.loads.take(now) {
                 self.waiting.push(miss);
                 continue;
@@ -80,27 +106,28 @@ impl Misses {
             if needs_load {
                 self.loaded.increment(1);
             }
-            let found = loaded.load(view, miss.kid);
-            served.newly |= matches!(found, Ok(LoadOutcome::Newly));
-            let verdict = found.map_or_else(|error| failed(miss.kid, &error), Verdict::from);
+            let verdict = match loaded.load(view, miss.kid) {
+                Ok(LoadOutcome::Loading) => {
+                    self.loading.insert(miss.kid);
+                    self.waiting.push(miss);
+                    continue;
+                }
+                Ok(LoadOutcome::Nothing) => Verdict::Absent,
+                Ok(LoadOutcome::Closed(closed)) => Verdict::Closed(closed),
+                Ok(LoadOutcome::Already) => Verdict::Loaded,
+                Ok(LoadOutcome::Newly) => {
+                    served.newly = true;
+                    Verdict::Loaded
+                }
+                Err(error) => {
+                    tracing::warn!(kid = %miss.kid, %error, "a key version cannot be loaded");
+                    Verdict::Unloadable
+                }
+            };
             served.answers.push((miss, verdict));
         }
+        self.loading.retain(|kid| loaded.is_loading(*kid));
         served
-    }
-}
-
-fn failed(kid: Kid, error: &dyn std::error::Error) -> Verdict {
-    tracing::warn!(%kid, %error, "a key version cannot be loaded");
-    Verdict::Unloadable
-}
-
-impl From<LoadOutcome> for Verdict {
-    fn from(found: LoadOutcome) -> Self {
-        match found {
-            LoadOutcome::Nothing => Self::Absent,
-            LoadOutcome::Closed(closed) => Self::Closed(closed),
-            LoadOutcome::Already | LoadOutcome::Newly => Self::Loaded,
-        }
     }
 }
 

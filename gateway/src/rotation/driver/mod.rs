@@ -1,8 +1,9 @@
 //! The only writer of the catalogue, the audit log and the snapshot: carries out the actions of the engine, and reports outcomes.
 //!
-//! Everything runs in turn on one thread, which may block on disks and custodians. [`Driver::tick`] and the functions beside it
-//! need no runtime, so that a simulation drives them with its own clock, disk and custodian. Each keyring owns its engine and what
-//! is under way for it; what all keyrings share is handed to its steps.
+//! Everything runs on one thread, which waits for nothing but the audit log: what is asked of the records' writer, a custodian or
+//! JetStream comes later, and other keyrings go on meanwhile. Each keyring is an [`Actor`](keyring): it owns its engine, does one
+//! thing after the other, and writes its own record only. [`Driver::tick`] and the functions beside it need no runtime, so that a
+//! simulation drives them with its own clock, disk and custodian, and decides what comes when.
 //!
 //! A file uses files of lower ranks only.
 //!
@@ -12,11 +13,14 @@
 //! | 0 | `journal` | the audit log, with what could not be written yet |
 //! | 0 | `loaded` | versions in memory |
 //! | 1 | `drainers` | processes that drain, as the writer serves them |
-//! | 1 | `inspection` | questions to JetStream that are under way |
+//! | 1 | `inspection` | what JetStream says is stored under a version |
 //! | 1 | `misses` | kids that are not in the snapshot |
 //! | 1 | `reservation` | how much of a budget is reserved at a time |
+//! | 1 | `tasks` | work that waits |
+//! | 1 | `waiting` | what waits until nothing is under way |
 //! | 2 | `shared` | what all keyrings share |
-//! | 3 | `clocks` | changes of the wall clock, and dates of the configuration |
+//! | 3 | `context` | the same, as work that waits holds it |
+//! | 4 | `clocks` | changes of the wall clock, and dates of the configuration |
 //! | 3 | `protect` | configurations that weaken protection |
 //! | 3 | `refusals` | audit lines of orders for which nothing is begun |
 //! | 5 | `keyring` | a keyring, its engine, and what is under way for it |
@@ -30,6 +34,7 @@
 //! | 6 | `standstill` | why publishes wait |
 //! | 7 | `tick` | the driver, and its periodic work |
 //! | 8 | `lend` | requests of processes that drain |
+//! | 8 | `reload` | a reload, once nothing is under way |
 //! | 8 | `request` | what goes to the driver's loop |
 //! | 8 | `start` | the start, and the terms in force |
 //! | 9 | `follow` | following another process that took over as writer |
@@ -38,6 +43,7 @@
 
 mod answer;
 mod clocks;
+mod context;
 mod destroy;
 mod drainers;
 mod follow;
@@ -55,6 +61,7 @@ mod orders;
 mod perform;
 mod protect;
 mod refusals;
+mod reload;
 mod report;
 mod request;
 mod reservation;
@@ -66,10 +73,15 @@ mod shared;
 mod simulation;
 mod standstill;
 mod start;
+mod tasks;
+#[cfg(test)]
+mod testing;
 mod tick;
+mod waiting;
 
 pub(super) use answer::reply;
 pub(super) use refusals::AuditedOrder;
-pub(super) use request::{DrainChannel, Request};
+pub(super) use request::Request;
 pub(super) use start::Parts;
 pub(super) use tick::Driver;
+pub(super) use waiting::{DrainChannel, HandOver, Waiting};

@@ -2,14 +2,15 @@
 
 use crate::audit::Outcome;
 use crate::catalogue::Mark;
+use crate::envelope::Kid;
 use crate::rotation::config::ProcessKind;
 use crate::rotation::engine::{Event, Order, OrderRequest, Step};
 use crate::rotation::error::OrderError;
 use crate::rotation::reason::Reason;
 use crate::rotation::report::{KeyringStatus, Rotated};
 
-use super::answer::reply;
-use super::keyring::{ManagedKeyring, PendingRotation};
+use super::answer::{Answer, reply};
+use super::keyring::{Actor, ManagedKeyring, PendingRotation};
 use super::refusals::AuditedOrder;
 use super::shared::Shared;
 
@@ -17,34 +18,61 @@ use super::shared::Shared;
 const NOT_WITHDRAWN: &str =
     "; what it has made could not be discarded, and a restart before it can be goes on with it";
 
-impl ManagedKeyring {
+impl Actor {
+    /// Switches to a new version; the answer comes once that is done, or cannot be.
+    pub(super) async fn rotate(self, reason: Reason, answer: Answer<Result<Rotated, OrderError>>) {
+        let _turn = self.order_turn().await;
+        let before = self.begin_rotation(reason).await;
+        self.answer_rotations(vec![PendingRotation { before, answer }])
+            .await;
+    }
+
     /// Begins a rotation; yields the version that was active before. In a fleet it ends later.
-    pub(super) fn rotate(&mut self, shared: &mut Shared, reason: Reason) -> Option<u32> {
+    pub(super) async fn begin_rotation(&self, reason: Reason) -> Option<u32> {
+        let wanted = AuditedOrder::of(self.name().as_str(), Order::Rotate, reason.clone());
+        let before = self.with(|keyring, _shared| {
+            keyring.unaudited = Some(reason.clone());
+            keyring.active()
+        });
         let order = Order::Rotate;
-        let wanted = AuditedOrder::of(self.name.as_str(), order, reason.clone());
-        let before = self.active();
-        self.unaudited = Some(reason.clone());
-        self.feed(shared, Event::Ordered(OrderRequest { order, reason }));
-        if self.unaudited.take().is_some() {
-            // It joins the rotation under way, which has another reason.
-            shared.conclude(wanted, &Outcome::Done);
-        }
+        self.feed(Event::Ordered(OrderRequest { order, reason }));
+        self.rest().await;
+        self.with(|keyring, shared| {
+            if keyring.unaudited.take().is_some() {
+                // It joins the rotation under way, which has another reason.
+                shared.conclude(wanted, &Outcome::Done);
+            }
+        });
         before
+    }
+
+    /// Answers callers whose rotation was held back.
+    pub(super) fn answer_pending_rotations(&self) {
+        let callers = self.with(|keyring, _shared| std::mem::take(&mut keyring.pending_rotations));
+        if !callers.is_empty() {
+            let actor = self.clone();
+            self.context.spawn(async move {
+                actor.rest().await;
+                actor.answer_rotations(callers).await;
+            });
+        }
     }
 
     /// Answers callers of a rotation, later if only time is missing: the engine notices that at a tick. A rotation that is answered
     /// with a failure must not happen later: it is withdrawn. Where its successor can neither be discarded nor be marked for the
     /// next start, the answer says so.
-    pub(super) fn answer_rotations(&mut self, shared: &mut Shared, callers: Vec<PendingRotation>) {
-        if self.engine.waits_for_time() {
-            self.pending_rotations.extend(callers);
+    async fn answer_rotations(&self, callers: Vec<PendingRotation>) {
+        if self.with(|keyring, _shared| keyring.engine.waits_for_time()) {
+            self.with(|keyring, _shared| keyring.pending_rotations.extend(callers));
             return;
         }
-        let rotated = callers.into_iter().map(|caller| {
-            let rotated = self.rotated(shared, caller.before);
-            (caller.answer, rotated)
+        let mut rotated: Vec<_> = self.with(|keyring, shared| {
+            let rotated = callers.into_iter().map(|caller| {
+                let rotated = keyring.rotated(shared, caller.before);
+                (caller.answer, rotated)
+            });
+            rotated.collect()
         });
-        let mut rotated: Vec<_> = rotated.collect();
         let mut failed = rotated.iter_mut().filter_map(|(_answer, rotated)| {
             let Err(OrderError::Failed(failure)) = rotated else {
                 return None;
@@ -52,7 +80,7 @@ impl ManagedKeyring {
             Some(failure)
         });
         let first = failed.next();
-        if first.is_some() && !self.withdraw(shared) {
+        if first.is_some() && !self.withdraw().await {
             for failure in first.into_iter().chain(failed) {
                 failure.text.push_str(NOT_WITHDRAWN);
             }
@@ -63,11 +91,50 @@ impl ManagedKeyring {
     }
 
     /// Withdraws a failed rotation; yields whether the next start knows that, too.
-    fn withdraw(&mut self, shared: &mut Shared) -> bool {
-        self.feed(shared, Event::Withdrawn(Order::Rotate));
-        self.mark_withdrawn(shared)
+    async fn withdraw(&self) -> bool {
+        self.feed(Event::Withdrawn(Order::Rotate));
+        self.rest().await;
+        self.with(|keyring, shared| keyring.mark_withdrawn(shared))
     }
 
+    /// Any other order; yields the status of the keyring afterwards.
+    pub(super) async fn give_order(
+        &self,
+        order: Order,
+        reason: Reason,
+    ) -> Result<KeyringStatus, OrderError> {
+        self.halt(order).await?;
+        let _turn = self.order_turn().await;
+        self.with(|keyring, shared| {
+            keyring.check_order(shared, order)?;
+            keyring.unaudited = Some(reason.clone());
+            Ok::<_, OrderError>(())
+        })?;
+        self.feed(Event::Ordered(OrderRequest { order, reason }));
+        self.rest().await;
+        let done = self.with(|keyring, shared| keyring.ordered(shared, order));
+        if done.is_err() {
+            // What is answered with a failure must not happen later, except for a revocation, which is retried.
+            self.feed(Event::Withdrawn(order));
+            self.rest().await;
+        }
+        done
+    }
+
+    /// Fail-safe: a revocation stops sealing before anything is written, and whatever earlier orders wait for.
+    async fn halt(&self, order: Order) -> Result<(), OrderError> {
+        let stops = self.with(|keyring, shared| {
+            keyring.check_order(shared, order)?;
+            Ok::<_, OrderError>(keyring.halt(shared, order))
+        })?;
+        if let Some(kid) = stops {
+            self.context.stop_drainers(kid).await;
+        }
+        Ok(())
+    }
+}
+
+impl ManagedKeyring {
     /// The outcome of a rotation, `before` having been active.
     fn rotated(&self, shared: &Shared, before: Option<u32>) -> Result<Rotated, OrderError> {
         let after = self.active();
@@ -88,17 +155,8 @@ impl ManagedKeyring {
         })
     }
 
-    /// Any other order; yields the status of the keyring afterwards.
-    pub(super) fn give_order(
-        &mut self,
-        shared: &mut Shared,
-        order: Order,
-        reason: Reason,
-    ) -> Result<KeyringStatus, OrderError> {
-        self.check_order(shared, order)?;
-        self.halt(shared, order);
-        self.unaudited = Some(reason.clone());
-        self.feed(shared, Event::Ordered(OrderRequest { order, reason }));
+    /// What has become of an order, once the keyring rests.
+    fn ordered(&mut self, shared: &mut Shared, order: Order) -> Result<KeyringStatus, OrderError> {
         if self.engine.has_done(order) {
             self.audit_if_unaudited(shared, order, &Outcome::Done);
             return Ok(self.status(shared));
@@ -117,8 +175,6 @@ impl ManagedKeyring {
         }
         let failed = Outcome::Failed(error.to_string().into());
         self.audit_if_unaudited(shared, order, &failed);
-        // What is answered with a failure must not happen later, except for a revocation, which is retried.
-        self.feed(shared, Event::Withdrawn(order));
         Err(error)
     }
 
@@ -138,21 +194,19 @@ impl ManagedKeyring {
         Ok(())
     }
 
-    /// Fail-safe: a revocation stops sealing before anything is written, and although earlier orders may wait for a disk.
-    fn halt(&self, shared: &mut Shared, order: Order) {
-        let (Some((mark, step)), Some(number)) = (stops_sealing(order), order.number()) else {
-            return;
-        };
-        if let Some(kid) = self.kid(shared, number) {
-            tracing::warn!(%kid, number, "nothing is sealed under this key version any more");
-            // Only what lanes hold may still be sealed: that bounds the exposure.
-            if let (Mark::Revoked, Some(held)) = (mark, shared.loaded.get(kid)) {
-                held.version.budget.drain();
-            }
-            shared.halt_everywhere(kid);
-            shared.install();
-            self.stop_drainers(shared, &step);
+    /// Halts the version that an order stops from sealing; yields it where draining processes have to stop, too.
+    fn halt(&self, shared: &mut Shared, order: Order) -> Option<Kid> {
+        let (mark, step) = stops_sealing(order)?;
+        let number = order.number()?;
+        let kid = self.kid(shared, number)?;
+        tracing::warn!(%kid, number, "nothing is sealed under this key version any more");
+        // Only what lanes hold may still be sealed: that bounds the exposure.
+        if let (Mark::Revoked, Some(held)) = (mark, shared.loaded.get(kid)) {
+            held.version.budget.drain();
         }
+        shared.halt_everywhere(kid);
+        shared.install();
+        self.stops(shared, &step)
     }
 
     /// The error of an order that is not carried out yet.

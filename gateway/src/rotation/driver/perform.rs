@@ -1,15 +1,18 @@
 //! Carries out the actions of the engine on catalogue, snapshot and audit log.
 
-use crate::audit::{Act, Action as Audited, IntendedUse, Outcome};
-use crate::catalogue::{DrawnVersion, RotateError, State, Version, VersionUsage};
+use crate::audit::{Act, Action as Audited, IntendedUse, Outcome, PendingEvent};
+use crate::catalogue::{
+    DrawnVersion, LoadError, RecordChange, RotateError, State, Version, VersionUsage,
+    WrappedVersion,
+};
 use crate::envelope::{Claim, Kid, Volume};
 use crate::rotation::drain::DrainMessage;
 use crate::rotation::engine::{Action, Event, Failure, Member, Step};
 use crate::rotation::reason::{DestroyBasis, Reason};
 
 use super::journal::act;
-use super::keyring::ManagedKeyring;
-use super::loaded::Halt;
+use super::keyring::{Actor, ManagedKeyring};
+use super::loaded::{Halt, KeyLoad, load_key};
 use super::shared::Shared;
 
 /// A write that failed.
@@ -19,17 +22,18 @@ struct FailedWrite {
     known: bool,
 }
 
-impl ManagedKeyring {
+impl Actor {
     /// Carries out an action; yields the events that follow at once.
-    pub(super) fn perform(&mut self, shared: &mut Shared, action: Action) -> Vec<Event> {
+    pub(super) async fn perform(&self, action: Action) -> Vec<Event> {
         let Action { step, reason } = action;
         match step {
-            Step::Challenge(number, members) => {
-                self.challenged
+            Step::Challenge(number, members) => self.with(|keyring, shared| {
+                keyring
+                    .challenged
                     .get_or_insert_with(|| shared.clock.instant());
-                self.challenge(shared, number, &members)
-            }
-            Step::Inspect(number) => self.inspect(shared, number),
+                keyring.challenge(shared, number, &members)
+            }),
+            Step::Inspect(number) => self.inspect(number),
             Step::Distribute(_)
             | Step::Generate
             | Step::Admit(_)
@@ -41,35 +45,150 @@ impl ManagedKeyring {
             | Step::Compromise(_)
             | Step::Suspend(_)
             | Step::Restore(..) => {
-                let begun = self.start_timer(shared, &step);
+                let begun = self.with(|keyring, shared| keyring.start_timer(shared, &step));
                 let outcome = if let Step::Distribute(number) = step {
-                    let given = self.distribute(shared, number);
-                    // An operator may have repaired a record meanwhile. A failed transition reads by itself.
-                    given.inspect_err(|_failed| shared.refresh_catalogue())
+                    self.distribute(number).await
                 } else {
-                    self.transition(shared, &step, &reason)
+                    self.transition(&step, &reason).await
                 };
-                let ended = outcome.as_ref().copied();
-                self.record_outcome(shared, (&step, &reason), &begun, ended);
-                vec![Event::Ended(outcome, shared.versions(&self.name))]
+                self.with(|keyring, shared| {
+                    let ended = outcome.as_ref().copied();
+                    keyring.record_outcome(shared, (&step, &reason), &begun, ended);
+                    vec![Event::Ended(outcome, shared.versions(&keyring.name))]
+                })
             }
         }
     }
 
-    /// One transition of a record: intent in the audit log, compare-and-set, outcome, new snapshot.
-    fn transition(
+    /// Rotation, part 2: this gateway loads the version; others of a fleet read it from the catalogue.
+    async fn distribute(&self, number: u32) -> Result<(), Failure> {
+        let loaded = match self.with(|keyring, shared| keyring.prepare(shared, number)) {
+            Some(load) => {
+                let (kid, key) = load.await;
+                self.with(|_keyring, shared| shared.loaded.take_key(&shared.view, kid, key))
+            }
+            None => Ok(()),
+        };
+        if loaded.is_err() {
+            // An operator may have repaired a record meanwhile. A failed transition reads by itself.
+            self.context.refresh().await;
+        }
+        loaded.map_err(|error| Failure::of(&error))
+    }
+
+    /// One transition of a record: intent in the audit log, secret, compare-and-set, outcome, new snapshot.
+    async fn transition(&self, step: &Step, reason: &Reason) -> Result<(), Failure> {
+        self.context.resolve_outcome(&self.name()).await?;
+        if self.with(|keyring, shared| keyring.is_already_done(shared, step)) {
+            return Ok(());
+        }
+        let intent = self.with(|keyring, shared| keyring.intend(shared, step, reason))?;
+        let made = self.wrap(&intent).await;
+        let turn = self.write_turn().await;
+        if let Some(kid) = intent.stops {
+            self.context.stop_drainers(kid).await;
+        }
+        let mut outcome = Box::pin(self.attempt(&intent, made)).await;
+        let full = |undone: &FailedWrite| undone.known && undone.error.is_full();
+        if step.is_urgent() && outcome.as_ref().is_err_and(full) {
+            self.with(|_keyring, shared| shared.journal.release(shared.wall()));
+            outcome = Box::pin(self.attempt(&intent, Ok(None))).await;
+        }
+        let outcome = self.with(|keyring, shared| keyring.conclude(shared, intent, outcome));
+        drop(turn);
+        outcome
+    }
+
+    /// Has the secret of a new version wrapped. Reservations go on meanwhile.
+    async fn wrap(&self, intent: &Intent) -> Result<Option<WrappedVersion>, RotateError> {
+        let Some(drawn) = &intent.drawn else {
+            return Ok(None);
+        };
+        let custodian = self.with(|_keyring, shared| shared.view.custodian());
+        drawn.wrap(&self.name(), &*custodian).await.map(Some)
+    }
+
+    /// Writes the record. A write that failed and took effect all the same counts as done.
+    async fn attempt(
+        &self,
+        intent: &Intent,
+        made: Result<Option<WrappedVersion>, RotateError>,
+    ) -> Result<(), FailedWrite> {
+        let Err(error) = self.write(&intent.step, made).await else {
+            return Ok(());
+        };
+        self.context.refresh().await;
+        let known = !self.with(|_keyring, shared| shared.in_doubt)
+            || !error.is_in_doubt()
+            || self.read_record().await.is_ok();
+        if self.with(|keyring, shared| keyring.took_effect(shared, intent)) {
+            return Ok(());
+        }
+        Err(FailedWrite { error, known })
+    }
+
+    /// Reads this keyring's record again.
+    async fn read_record(&self) -> Result<(), LoadError> {
+        let which = Some(self.name());
+        let read = self
+            .with(|_keyring, shared| shared.records.read(which))
+            .await;
+        self.with(|_keyring, shared| shared.view.adopt(read))
+    }
+
+    /// The compare-and-set of the record.
+    async fn write(
+        &self,
+        step: &Step,
+        made: Result<Option<WrappedVersion>, RotateError>,
+    ) -> Result<(), RotateError> {
+        let made = made?;
+        if let Step::Archive(number) = step {
+            self.settle(*number).await?;
+        }
+        let change = self.with(|keyring, shared| keyring.change(shared, step, made))?;
+        if let Some(change) = change {
+            self.set(change).await?;
+            self.with(|keyring, shared| keyring.written(shared, step));
+        }
+        Ok(())
+    }
+
+    /// Sets the record. The caller has the turn to write it.
+    pub(super) async fn set(&self, change: RecordChange) -> Result<(), RotateError> {
+        let set = self
+            .with(|_keyring, shared| shared.records.set(change))
+            .await;
+        Ok(self.with(|_keyring, shared| {
+            let set = shared.view.adopt(set);
+            // A failure may have shown that an earlier write took effect.
+            set.inspect_err(|_error| shared.install())
+        })?)
+    }
+}
+
+/// What is about to be done to a record, and is in the audit log.
+struct Intent {
+    step: Step,
+    reason: Reason,
+    /// The version to be made.
+    drawn: Option<DrawnVersion>,
+    /// The version that is to stop sealing.
+    stops: Option<Kid>,
+    /// The open line of the audit log; `None` for a step that changes no record.
+    pending: Option<PendingEvent>,
+}
+
+impl ManagedKeyring {
+    /// Draws what is to be made, and writes the intent.
+    fn intend(
         &mut self,
         shared: &mut Shared,
         step: &Step,
         reason: &Reason,
-    ) -> Result<(), Failure> {
-        shared.resolve_outcome(&self.name)?;
-        if self.is_already_done(shared, step) {
-            return Ok(());
-        }
-        let drawn = self
-            .draw(shared, step)
-            .map_err(|error| Failure::of(&error))?;
+    ) -> Result<Box<Intent>, Failure> {
+        let drawn = self.draw(shared, step);
+        let drawn = drawn.map_err(|error| Failure::of(&error))?;
         let made = drawn.as_ref().map(DrawnVersion::version);
         // The wall clock may have been set since the last action.
         shared.check_wall_clock();
@@ -77,21 +196,31 @@ impl ManagedKeyring {
         let wall = shared.wall();
         let pending = act.map(|act| shared.journal.begin(act, wall)).transpose();
         let pending = pending.map_err(|error| Failure::of(&error))?;
-        shared.catalogue.set_audit_head(shared.journal.head());
-        self.stop_drainers(shared, step);
+        shared.view.set_audit_head(shared.journal.head());
         self.unaudited.take_if(|unaudited| unaudited == reason);
-        let mut outcome = self.attempt(shared, step, drawn.as_ref());
-        let full = |undone: &FailedWrite| undone.known && undone.error.is_full();
-        if step.is_urgent() && outcome.as_ref().is_err_and(full) {
-            shared.journal.release(wall);
-            outcome = self.attempt(shared, step, drawn.as_ref());
-        }
-        if let Some(pending) = pending {
+        Ok(Box::new(Intent {
+            stops: self.stops(shared, step),
+            step: step.clone(),
+            reason: reason.clone(),
+            drawn,
+            pending,
+        }))
+    }
+
+    /// Writes the outcome, and puts the record in force.
+    fn conclude(
+        &self,
+        shared: &mut Shared,
+        intent: Box<Intent>,
+        outcome: Result<(), FailedWrite>,
+    ) -> Result<(), Failure> {
+        let step = &intent.step;
+        if let Some(pending) = intent.pending {
             shared.check_wall_clock();
             let completed = shared.wall();
             let record = outcome
                 .is_ok()
-                .then(|| shared.catalogue.reference(&self.name))
+                .then(|| shared.view.reference(&self.name))
                 .flatten();
             let said = outcome
                 .as_ref()
@@ -111,7 +240,8 @@ impl ManagedKeyring {
         shared.install();
         shared.drainers.broadcast(DrainMessage::CatalogueChanged);
         let outcome = outcome.map_err(|undone| Failure::of(&undone.error));
-        self.log_event(shared, step, made, reason, outcome.as_ref().err());
+        let made = intent.drawn.as_ref().map(DrawnVersion::version);
+        self.log_event(shared, step, made, &intent.reason, outcome.as_ref().err());
         outcome
     }
 
@@ -124,7 +254,7 @@ impl ManagedKeyring {
         if *step == Step::Generate {
             versions.len() > known.len()
         } else {
-            self.took_effect(shared, step, None)
+            self.shows(shared, step)
         }
     }
 
@@ -134,42 +264,24 @@ impl ManagedKeyring {
             return Ok(None);
         }
         let drawn = shared
-            .catalogue
+            .view
             .draw(&self.name, self.engine.terms().suite, &shared.clock);
         drawn.map(Some)
     }
 
-    /// Writes the record. A write that failed and took effect all the same counts as done.
-    fn attempt(
-        &self,
-        shared: &mut Shared,
-        step: &Step,
-        drawn: Option<&DrawnVersion>,
-    ) -> Result<(), FailedWrite> {
-        let Err(error) = self.write(shared, step, drawn) else {
-            return Ok(());
-        };
-        shared.refresh_catalogue();
-        let known = !shared.in_doubt
-            || !error.is_in_doubt()
-            || shared.catalogue.refresh_one(&self.name).is_ok();
-        if self.took_effect(shared, step, drawn) {
-            return Ok(());
+    fn took_effect(&self, shared: &Shared, intent: &Intent) -> bool {
+        if let Some(drawn) = &intent.drawn {
+            let made = drawn.version();
+            return self.kid(shared, made.number) == Some(made.kid);
         }
-        Err(FailedWrite { error, known })
+        self.shows(shared, &intent.step)
     }
 
-    fn took_effect(&self, shared: &Shared, step: &Step, drawn: Option<&DrawnVersion>) -> bool {
-        let Some(record) = self.record(shared) else {
-            return false;
-        };
-        if let Some(drawn) = drawn {
-            let made = drawn.version();
-            return record
-                .version(made.number)
-                .is_some_and(|version| version.kid == made.kid);
-        }
-        let version = step.number().and_then(|number| record.version(number));
+    /// Whether the record has the version as a step leaves it.
+    fn shows(&self, shared: &Shared, step: &Step) -> bool {
+        let version = step
+            .number()
+            .and_then(|number| self.version(shared, number));
         version.is_some_and(|version| {
             if let Step::Propose(_, proposal) = step {
                 version.proposed.as_ref() == Some(proposal)
@@ -179,72 +291,81 @@ impl ManagedKeyring {
         })
     }
 
-    /// The compare-and-set of the record.
-    fn write(
+    /// The change of the record that a step makes; `None` for one that changes none.
+    fn change(
         &self,
         shared: &mut Shared,
         step: &Step,
-        drawn: Option<&DrawnVersion>,
-    ) -> Result<(), RotateError> {
+        made: Option<WrappedVersion>,
+    ) -> Result<Option<RecordChange>, RotateError> {
         let (keyring, clock) = (&self.name, shared.clock.clone());
-        match step {
-            Step::Generate => drawn.map_or(Ok(()), |drawn| {
-                shared.catalogue.generate(keyring, drawn).map(drop)
-            }),
+        let view = &shared.view;
+        Ok(Some(match step {
+            Step::Generate => return Ok(made.map(|made| view.generated(keyring, made))),
             Step::Admit(number) => {
-                let part = self.first_part();
                 let usage = VersionUsage {
                     number: *number,
-                    reserved: part,
+                    reserved: self.first_part(),
                     sealed: Volume::default(),
                     lanes: 0,
                 };
-                let served = shared.subjects(keyring);
-                shared.catalogue.admit(keyring, (usage, served), &clock)?;
-                self.extend(shared, *number, part);
-                Ok(())
+                view.admitted(keyring, (usage, shared.subjects(keyring)), &clock)?
             }
-            Step::Activate(number) => shared
-                .catalogue
-                .activate(keyring, *number, &clock)
-                .map(drop),
+            Step::Activate(number) => view.activated(keyring, *number, &clock)?,
             Step::Restore(number, state) => {
                 // Before the write, because that may fail and take effect all the same. Until then the record prevents sealing.
                 if let Some(kid) = self.kid(shared, *number) {
                     shared.loaded.release(kid, Halt::Ordered);
                     shared.drainers.broadcast(DrainMessage::Restored(kid));
                 }
-                shared.catalogue.set_state(keyring, *number, *state, &clock)
+                shared.view.in_state(keyring, *number, *state, &clock)?
             }
-            Step::Archive(number) => {
-                self.settle(shared, *number)?;
-                let set = (*number, State::Archived);
-                shared.catalogue.set_state(keyring, set.0, set.1, &clock)?;
-                if let Some(kid) = self.kid(shared, *number) {
-                    shared.loaded.touch(kid);
-                }
-                Ok(())
-            }
-            Step::Propose(number, proposal) => {
-                shared.catalogue.record_proposal(keyring, *number, proposal)
-            }
+            Step::Archive(number) => view.in_state(keyring, *number, State::Archived, &clock)?,
+            Step::Propose(number, proposal) => view.proposed(keyring, *number, proposal)?,
             Step::Discard(number)
             | Step::Destroy(number)
             | Step::Compromise(number)
             | Step::Suspend(number) => {
                 let state = step.enters().unwrap_or(State::Suspended);
-                shared.catalogue.set_state(keyring, *number, state, &clock)
+                view.in_state(keyring, *number, state, &clock)?
             }
-            Step::Distribute(_) | Step::Challenge(..) | Step::Inspect(_) => Ok(()),
+            Step::Distribute(_) | Step::Challenge(..) | Step::Inspect(_) => return Ok(None),
+        }))
+    }
+
+    /// What follows from a record that was written.
+    fn written(&self, shared: &mut Shared, step: &Step) {
+        match step {
+            Step::Admit(number) => {
+                // As it was recorded: what the first part is may have changed since.
+                let admitted = self.version(shared, *number);
+                let part = admitted.map_or_else(Volume::default, |version| version.reserved);
+                self.extend(shared, *number, part);
+            }
+            Step::Archive(number) => {
+                if let Some(kid) = self.kid(shared, *number) {
+                    shared.loaded.touch(kid);
+                }
+            }
+            Step::Generate
+            | Step::Distribute(_)
+            | Step::Challenge(..)
+            | Step::Activate(_)
+            | Step::Discard(_)
+            | Step::Inspect(_)
+            | Step::Propose(..)
+            | Step::Destroy(_)
+            | Step::Compromise(_)
+            | Step::Suspend(_)
+            | Step::Restore(..) => {}
         }
     }
 
-    /// Rotation, part 2: this gateway loads the version; others of a fleet read it from the catalogue.
-    fn distribute(&self, shared: &mut Shared, number: u32) -> Result<(), Failure> {
-        let held = shared
-            .loaded
-            .load_prepared(&shared.catalogue, &self.name, number);
-        held.map(drop).map_err(|error| Failure::of(&error))
+    /// The load of a successor before its activation, which then cannot fail because its secret does not unwrap.
+    fn prepare(&self, shared: &Shared, number: u32) -> Option<KeyLoad> {
+        let version = self.version(shared, number)?;
+        let is_loaded = shared.loaded.get(version.kid).is_some();
+        (!is_loaded).then(|| load_key(&shared.view, &self.name, version))
     }
 
     /// Rotation, part 3: members prove possession of the secret, for this record and a fresh challenge.
@@ -274,18 +395,8 @@ impl ManagedKeyring {
         claims.collect()
     }
 
-    /// Stops draining processes from sealing under a version, before its record says so.
-    pub(super) fn stop_drainers(&self, shared: &mut Shared, step: &Step) {
-        if let Some(kid) = self.stops(shared, step) {
-            let Shared {
-                drainers, loaded, ..
-            } = shared;
-            drainers.stop_and_wait(kid, loaded);
-        }
-    }
-
     /// The version that an action stops from sealing.
-    fn stops(&self, shared: &Shared, step: &Step) -> Option<Kid> {
+    pub(super) fn stops(&self, shared: &Shared, step: &Step) -> Option<Kid> {
         let record = self.record(shared)?;
         let version = match step {
             Step::Activate(_) => record.active(),

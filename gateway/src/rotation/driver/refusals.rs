@@ -69,7 +69,7 @@ impl Shared {
             let id = self.policy.by_name(name)?;
             self.policy.keyring(id)
         });
-        let version = rule.and_then(|rule| self.catalogue.record(&rule.name)?.version(number?));
+        let version = rule.and_then(|rule| self.view.record(&rule.name)?.version(number?));
         let act = act(what, reason, keyring.map(Into::into), rule, version);
         let wall = self.wall();
         self.journal.conclude(act, outcome, wall);

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::catalogue::{RotateError, VersionUsage};
+use crate::catalogue::{RecordChange, RotateError, VersionUsage};
 use crate::envelope::{Kid, Volume};
 use crate::keyring::Budget;
 use crate::rotation::engine::Event;
 
-use super::keyring::ManagedKeyring;
-use super::reservation::{SLOW, fair, headroom, least};
+use super::keyring::{Actor, ManagedKeyring};
+use super::reservation::{ReservationSize, SLOW, fair, headroom, least};
 use super::shared::Shared;
 
 /// How many parts are reserved at a hand-over, until the other process serves requests: each lasts half a second at least.
@@ -28,59 +28,57 @@ impl ManagedKeyring {
         })
     }
 
-    /// Reserves more of the active version's budget, if it is low or all granted.
-    pub(super) fn reserve(&mut self, shared: &mut Shared) {
+    /// What is to be reserved now, if the budget is low or all granted.
+    fn next_reservation(&mut self, shared: &Shared) -> Option<(u32, Volume, ReservationSize)> {
         let now = shared.clock.instant();
-        if self.size.again.is_some_and(|again| now < again) {
-            return;
+        if self.reserving || self.size.again.is_some_and(|again| now < again) {
+            return None;
         }
         let Some((number, left)) = self.wanted_reservation(shared) else {
             self.reserve_failure = None;
-            return;
+            return None;
         };
         let mut resized = self.size;
         let part = resized.next(now, left, self.soft());
         resized.again = None;
         if part == Volume::default() {
-            return;
+            return None;
         }
-        let reserved = self.reserve_part(shared, number, part);
-        self.reserve_failure = reserved.as_ref().err().map(ToString::to_string);
-        let Err(error) = reserved else {
+        self.reserving = true;
+        Some((number, part, resized))
+    }
+
+    /// Takes note of how a reservation ended.
+    fn reserved(
+        &mut self,
+        shared: &Shared,
+        ended: &Result<(), RotateError>,
+        resized: ReservationSize,
+    ) {
+        self.reserving = false;
+        self.reserve_failure = ended.as_ref().err().map(ToString::to_string);
+        let Err(error) = ended else {
             self.size = resized;
             return;
         };
         tracing::error!(%error, "no more of the budget can be reserved; sealing stops when what is reserved is used up");
         self.meters.event_failed("reserve");
-        self.size.again = now.checked_add(Duration::from_secs(1));
-        self.read_again(shared);
+        self.size.again = shared.clock.instant().checked_add(Duration::from_secs(1));
     }
 
-    /// Reads the records after a failure, and tells the engine.
-    fn read_again(&mut self, shared: &mut Shared) {
-        shared.refresh_catalogue();
-        self.sync(shared);
-        shared.engines_stale = true;
-    }
-
-    /// Reserves what the keyring, if it is in use, may need until the other process can be asked.
-    pub(super) fn reserve_for_hand_over(&self, shared: &mut Shared) {
+    /// What the keyring, if it is in use, may need until the process that takes over can be asked.
+    fn hand_over_reservation(&self, shared: &Shared) -> Option<(u32, Volume)> {
         let now = shared.clock.instant();
         let busy = |last| now.saturating_duration_since(last) < SLOW;
-        let Some((number, left)) = self.left(shared) else {
-            return;
-        };
+        let (number, left) = self.left(shared)?;
         if !self.size.last.is_some_and(busy) {
-            return;
+            return None;
         }
         let many = Volume {
             messages: self.size.part.messages.saturating_mul(HAND_OVER),
             bytes: self.size.part.bytes.saturating_mul(HAND_OVER),
         };
-        let part = fair(many, left, self.soft());
-        if let Err(error) = self.reserve_part(shared, number, part) {
-            tracing::warn!(%error, "publishes may have to wait until the other process serves");
-        }
+        Some((number, fair(many, left, self.soft())))
     }
 
     /// The active version, what is left of its limit, and its budget; `None` while nothing may be sealed under it. All
@@ -113,67 +111,45 @@ impl ManagedKeyring {
         (wanted && left != Volume::default()).then_some((number, left))
     }
 
-    fn reserve_part(
+    /// The record with so much more of a version's budget reserved; `None` if it is not loaded, or seals no more.
+    fn reservation(
         &self,
-        shared: &mut Shared,
+        shared: &Shared,
         number: u32,
         part: Volume,
-    ) -> Result<(), RotateError> {
-        let begun = shared.clock.instant();
-        if self.write_reserved(shared, number, part)?.is_some() {
-            let took = shared.clock.instant().saturating_duration_since(begun);
-            self.meters.reserved(took);
-            self.extend(shared, number, part);
-        }
-        Ok(())
-    }
-
-    /// Reserves so much more of a version's budget durably; yields its kid, if it is loaded.
-    pub(super) fn write_reserved(
-        &self,
-        shared: &mut Shared,
-        number: u32,
-        part: Volume,
-    ) -> Result<Option<Kid>, RotateError> {
-        let kid = self.kid(shared, number);
-        let held = kid.and_then(|kid| shared.loaded.get(kid));
-        let (Some(kid), Some(held)) = (kid, held) else {
+    ) -> Result<Option<RecordChange>, RotateError> {
+        let Some((active, left, budget)) = self.spendable(shared) else {
+            return Ok(None);
+        };
+        let fits = part.messages <= left.messages && part.bytes <= left.bytes;
+        let held = self
+            .kid(shared, number)
+            .filter(|_kid| active == number && fits);
+        let Some((kid, held)) = held.and_then(|kid| Some((kid, shared.loaded.get(kid)?))) else {
             return Ok(None);
         };
         let usage = VersionUsage {
             number,
-            reserved: held.version.budget.reserved().plus(part),
+            reserved: budget.reserved().plus(part),
             sealed: shared.sealed(kid, held),
             lanes: held.lanes(),
         };
-        shared.catalogue.record_usage(&self.name, &[usage])?;
-        Ok(Some(kid))
+        shared.view.used(&self.name, &[usage]).map(Some)
     }
 
-    /// Records the subjects that the active version has sealed, for the search before it is destroyed: a reload may have extended
-    /// them.
-    pub(super) fn write_served_subjects(&mut self, shared: &mut Shared) {
-        let subjects = shared.subjects(&self.name);
-        let active = self.engine.active().map(|version| version.number);
-        let known = active.and_then(|number| self.version(shared, number));
-        let told = known.is_none_or(|version| {
-            let told = |subject| version.served.contains(subject);
-            subjects.iter().all(told)
-        });
-        if told {
-            return;
-        }
-        let Err(error) = shared.catalogue.record_subjects(&self.name, &subjects) else {
-            return;
-        };
-        tracing::error!(%error, keyring = %self.name, "the subjects of the keyring cannot be written down; tried again");
-        // The attempt may have read the result of an earlier one.
-        self.read_again(shared);
+    /// Whether the record lacks subjects that the active version seals.
+    fn lacks_subjects(&self, shared: &Shared) -> bool {
+        let active = self
+            .active()
+            .and_then(|number| self.version(shared, number));
+        active.is_some_and(|version| {
+            let lacks = |subject| !version.served.contains(subject);
+            shared.subjects(&self.name).iter().any(lacks)
+        })
     }
 
     /// Applies a limit below what is reserved: the version is loaded anew, so that the earlier reservation is not used.
-    pub(super) fn cap(&self, shared: &mut Shared) {
-        let limit = self.engine.terms().limit.volume();
+    pub(super) fn cap(&self, shared: &mut Shared, limit: Volume) {
         let Some(kid) = self.engine.active().map(|version| version.kid) else {
             return;
         };
@@ -216,12 +192,12 @@ impl ManagedKeyring {
         }
     }
 
-    /// Writes the exact use of a version, in place of what was reserved, once no lane can seal under it any more.
-    pub(super) fn settle(&self, shared: &mut Shared, number: u32) -> Result<(), RotateError> {
+    /// The record with the exact use of a version, in place of what was reserved, once no lane can seal under it any more.
+    fn exact_use(&self, shared: &Shared, number: u32) -> Result<Option<RecordChange>, RotateError> {
         let kid = self.kid(shared, number);
         let held = kid.and_then(|kid| Some((kid, shared.loaded.get(kid)?)));
         let Some((kid, held)) = held.filter(|(_kid, held)| held.is_settled()) else {
-            return Ok(());
+            return Ok(None);
         };
         let usage = VersionUsage {
             number,
@@ -235,15 +211,127 @@ impl ManagedKeyring {
                 && known.sealed == usage.sealed
                 && known.lanes == usage.lanes
         }) {
-            return Ok(());
+            return Ok(None);
         }
-        shared.catalogue.record_usage(&self.name, &[usage])
+        shared.view.used(&self.name, &[usage]).map(Some)
+    }
+}
+
+impl Actor {
+    /// Reserves more of the active version's budget, if it is low or all granted.
+    pub(super) fn reserve(&self) {
+        let next = self.with(|keyring, shared| keyring.next_reservation(shared));
+        let Some((number, part, resized)) = next else {
+            return;
+        };
+        let actor = self.clone();
+        self.context.spawn(async move {
+            let ended = actor.reserve_part(number, part).await;
+            actor.with(|keyring, shared| keyring.reserved(shared, &ended, resized));
+            if ended.is_err() {
+                actor.read_again().await;
+            }
+        });
+    }
+
+    /// Reads the records after a failure, and tells the engine.
+    pub(super) async fn read_again(&self) {
+        self.context.refresh().await;
+        self.sync();
+        self.with(|_keyring, shared| shared.engines_stale = true);
+    }
+
+    /// Reserves what the keyring, if it is in use, may need until the other process can be asked.
+    pub(super) async fn reserve_for_hand_over(&self) {
+        let Some((number, part)) =
+            self.with(|keyring, shared| keyring.hand_over_reservation(shared))
+        else {
+            return;
+        };
+        if let Err(error) = self.reserve_part(number, part).await {
+            tracing::warn!(%error, "publishes may have to wait until the other process serves");
+        }
+    }
+
+    async fn reserve_part(&self, number: u32, part: Volume) -> Result<(), RotateError> {
+        let begun = self.with(|_keyring, shared| shared.clock.instant());
+        self.write_reserved(number, part, |keyring, shared, _kid| {
+            let took = shared.clock.instant().saturating_duration_since(begun);
+            keyring.meters.reserved(took);
+            keyring.extend(shared, number, part);
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Reserves so much more of a version's budget durably, and then has it used; yields whether that happened.
+    pub(super) async fn write_reserved(
+        &self,
+        number: u32,
+        part: Volume,
+        spend: impl FnOnce(&mut ManagedKeyring, &mut Shared, Kid),
+    ) -> Result<bool, RotateError> {
+        let _turn = self.write_turn().await;
+        let change = self.with(|keyring, shared| keyring.reservation(shared, number, part))?;
+        let Some(change) = change else {
+            return Ok(false);
+        };
+        self.set(change).await?;
+        Ok(self.with(|keyring, shared| {
+            // It may have been revoked meanwhile.
+            let kid = keyring.kid(shared, number);
+            let kid = kid.filter(|kid| !shared.loaded.is_halted(*kid));
+            kid.map(|kid| spend(keyring, shared, kid)).is_some()
+        }))
+    }
+
+    /// Records the subjects that the active version has sealed, for the search before it is destroyed: a reload may have extended
+    /// them.
+    pub(super) fn write_served_subjects(&self) {
+        let begins = self.with(|keyring, shared| {
+            let lacks = keyring.lacks_subjects(shared);
+            lacks && !std::mem::replace(&mut keyring.writing_subjects, true)
+        });
+        if begins {
+            self.context.spawn(self.clone().add_subjects());
+        }
+    }
+
+    async fn add_subjects(self) {
+        let written = self.write_subjects().await;
+        self.with(|keyring, _shared| keyring.writing_subjects = false);
+        if let Err(error) = written {
+            tracing::error!(%error, keyring = %self.name(), "the subjects of the keyring cannot be written down; tried again");
+            // The attempt may have read the result of an earlier one.
+            self.read_again().await;
+        }
+    }
+
+    async fn write_subjects(&self) -> Result<(), RotateError> {
+        let _turn = self.write_turn().await;
+        let change = self.with(|keyring, shared| {
+            let subjects = shared.subjects(&keyring.name);
+            shared.view.serving(&keyring.name, &subjects)
+        })?;
+        match change {
+            Some(change) => self.set(change).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the exact use of a version, once no lane can seal under it any more. The caller has the turn.
+    pub(super) async fn settle(&self, number: u32) -> Result<(), RotateError> {
+        match self.with(|keyring, shared| keyring.exact_use(shared, number))? {
+            Some(change) => self.set(change).await,
+            None => Ok(()),
+        }
     }
 
     /// The same for the active version, once the workers have ended.
-    pub(super) fn settle_active(&self, shared: &mut Shared) {
-        if let Some(active) = self.engine.active()
-            && let Err(error) = self.settle(shared, active.number)
+    pub(super) async fn settle_active(&self) {
+        let _turn = self.write_turn().await;
+        if let Some(active) = self.with(|keyring, _shared| keyring.active())
+            && let Err(error) = self.settle(active).await
         {
             tracing::warn!(%error, "what was reserved and not sealed counts against the limit");
         }

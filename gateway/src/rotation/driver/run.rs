@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
@@ -12,68 +11,115 @@ use crate::rotation::message_path::stop_sealing;
 
 use super::answer::reply;
 use super::request::Request;
+use super::shared::Shared;
 use super::tick::{Driver, TICK};
+use super::waiting::HandOver;
 
 impl Driver {
-    /// Serves until it is asked to stop, or every handle is dropped.
+    /// Serves until it is asked to stop, every handle is dropped, or another process has taken over and this one has drained.
     pub(in crate::rotation) async fn run(
         mut self,
         mut requests: mpsc::Receiver<Request>,
         mut misses: mpsc::Receiver<Miss>,
     ) -> mpsc::Receiver<Miss> {
-        let refill = Arc::clone(&self.shared.refill);
-        self.shared.drainers.watch();
+        if let Some(hand_over) = self.serve(&mut requests, &mut misses).await {
+            return Box::pin(self.drain(hand_over, requests, misses)).await;
+        }
+        self.context.with(Shared::check_wall_clock);
+        self.settle_all().await;
+        self.context.with(|shared| {
+            shared.audit_records_left();
+            shared.audit_fact(Fact::GatewayStopped);
+        });
+        // Last: it says how far the audit log has come.
+        let context = self.context.clone();
+        self.tasks.until(context.keep_time()).await;
+        misses
+    }
+
+    /// The event loop; yields a hand-over, or that this process stops.
+    async fn serve(
+        &mut self,
+        requests: &mut mpsc::Receiver<Request>,
+        misses: &mut mpsc::Receiver<Miss>,
+    ) -> Option<HandOver> {
+        let refill = self.context.with(|shared| Arc::clone(&shared.refill));
+        let mut watch = self.context.with(|shared| shared.drainers.watch());
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                request = requests.recv() => match request {
-                    Some(Request::Stop) => break,
-                    None => {
-                        stop_sealing(&self.shared.keys);
-                        break;
+                request = requests.recv() => {
+                    self.context.with(Shared::check_wall_clock);
+                    match request {
+                        Some(Request::Stop) => return None,
+                        None => {
+                            stop_sealing(&self.keys());
+                            return None;
+                        }
+                        Some(Request::Wait(waiting)) => self.waiting.push_back(*waiting),
+                        Some(Request::Ask(work)) => work(self),
+                        Some(Request::Lock { .. }) => {}
                     }
-                    Some(Request::HandOver { channel, answer }) => {
-                        self.shared.check_wall_clock();
-                        self.handle_drainers();
-                        let drainers = self.shared.drainers.links();
-                        let follower = self.hand_over(channel, refill);
-                        reply(answer, drainers);
-                        return Box::pin(follower.run(requests, misses)).await;
-                    }
-                    Some(Request::Ask(work)) => {
-                        self.shared.check_wall_clock();
-                        work(&mut self);
-                    }
-                    Some(Request::Lock { .. }) => self.shared.check_wall_clock(),
                 },
                 Some(miss) = misses.recv() => {
-                    self.misses.put(miss, &mut misses);
+                    self.misses.put(miss, misses);
                     self.serve_misses();
                 }
                 () = refill.notified() => self.refill(),
-                () = self.shared.drainers.ready() => self.handle_drainers(),
-                Some(told) = self.shared.inspections.next(), if !self.shared.inspections.is_empty() => self.inspected(told),
+                () = watch.ready() => {
+                    self.handle_drainers();
+                    self.context.with(|shared| watch.retain(&shared.drainers));
+                }
+                () = self.tasks.some_ended() => self.follow_up(),
                 _now = ticks.tick() => {
                     self.tick();
                     self.serve_misses();
                 }
             }
+            if let Some(hand_over) = self.go_on() {
+                return Some(hand_over);
+            }
         }
-        self.shared.check_wall_clock();
-        self.settle_all();
-        self.shared.audit_records_left();
-        self.shared.audit_fact(Fact::GatewayStopped);
-        // Last: it says how far the audit log has come.
-        self.shared.keep_time();
-        misses
     }
 
-    /// Writes the exact use of all active versions, once the workers have ended.
-    pub(super) fn settle_all(&mut self) {
-        self.shared.keep_time();
-        for keyring in &self.keyrings {
-            keyring.settle_active(&mut self.shared);
+    /// Hands over, and follows the process that has taken over until all connections have ended.
+    async fn drain(
+        self,
+        HandOver { channel, answer }: HandOver,
+        requests: mpsc::Receiver<Request>,
+        misses: mpsc::Receiver<Miss>,
+    ) -> mpsc::Receiver<Miss> {
+        let keys = self.keys();
+        self.handle_drainers();
+        let drainers = self.context.with(|shared| shared.drainers.links());
+        let follower = self.hand_over(channel).await;
+        reply(answer, drainers);
+        match follower {
+            Some(follower) => follower.run(requests, misses).await,
+            None => {
+                stop_sealing(&keys);
+                misses
+            }
         }
+    }
+
+    /// Writes the exact use of all active versions, once the workers have ended and what had begun is done.
+    pub(super) async fn settle_all(&mut self) {
+        self.rest().await;
+        let Self {
+            keyrings,
+            tasks,
+            context,
+            ..
+        } = self;
+        tasks
+            .until(async {
+                context.keep_time().await;
+                for keyring in keyrings {
+                    keyring.settle_active().await;
+                }
+            })
+            .await;
     }
 }

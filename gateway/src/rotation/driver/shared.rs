@@ -1,29 +1,29 @@
-//! What all keyrings share: the catalogue, the audit log, the loaded versions and the snapshot.
+//! What all keyrings share: the records, the audit log, the loaded versions and the snapshot.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::audit::{Fact, Settings};
-use crate::catalogue::{Catalogue, LoadError, Mark, SetError};
+use crate::catalogue::{Answer, KeyError, LoadError, Mark, Records, View};
 use crate::clock::{Clock, StepDetector};
-use crate::envelope::{Kid, Volume};
+use crate::envelope::{Kid, VersionKey, Volume};
 use crate::keyring::Keys;
 use crate::metrics::{RotationMetrics, Throttle};
 use crate::policy::{KeyringName, Policy, Rule};
 use crate::rotation::config::ProcessKind;
 use crate::rotation::drain::DrainMessage;
-use crate::rotation::engine::{Failure, Now, VersionView};
+use crate::rotation::engine::{Now, VersionView};
 use crate::rotation::external::{Fleet, Inspector};
 use crate::rotation::report;
 
 use super::drainers::Drainers;
-use super::inspection::PendingInspection;
 use super::journal::Journal;
 use super::loaded::{Halt, Loaded, LoadedVersion};
+use super::misses::Reading;
 
 /// How often the records on disk are compared with what was read or written last.
 const COMPARE_INTERVAL: Duration = Duration::from_secs(2);
@@ -34,7 +34,10 @@ pub(super) struct Shared {
     pub(super) policy: Arc<Policy>,
     /// The settings in force, as the audit log records them.
     pub(super) settings: Settings,
-    pub(super) catalogue: Catalogue,
+    /// The records, as they are known here.
+    pub(super) view: View,
+    /// Their writer.
+    pub(super) records: Rc<dyn Records>,
     pub(super) journal: Journal,
     pub(super) loaded: Loaded,
     pub(super) keys: Arc<Keys>,
@@ -45,11 +48,12 @@ pub(super) struct Shared {
     /// The digest of the settings, see [`digest_of`](crate::rotation::drain::digest_of).
     pub(super) policy_digest: [u8; 8],
     pub(super) user: ProcessKind,
-    pub(super) inspections: FuturesUnordered<PendingInspection>,
     pub(super) clock: Clock,
     pub(super) clock_steps: StepDetector,
     /// When the catalogue's own time was last stored.
     pub(super) time_kept: Option<Instant>,
+    /// It is to be stored now.
+    pub(super) time_owed: bool,
     pub(super) begun: Instant,
     /// When the records on disk were last compared with what is known.
     pub(super) last_compared: Option<Instant>,
@@ -58,6 +62,8 @@ pub(super) struct Shared {
     pub(super) marks: Vec<(Mark, Kid)>,
     /// A write has failed, and its outcome could not be read.
     pub(super) in_doubt: bool,
+    /// Whether the records are being read, or compared.
+    pub(super) reading: Reading,
     /// Records have been read again, of which engines are still to be told.
     pub(super) engines_stale: bool,
     /// The older record that the last read of the catalogue found: a rollback.
@@ -71,66 +77,56 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Everything that opens, and what seals, as the catalogue has it now. What cannot be loaded is tried again.
+    /// Everything that opens, and what seals, as the records have it now; what is being loaded follows.
     pub(super) fn install(&mut self) {
-        let loaded = self.loaded.load_all(&self.catalogue);
-        let now = self.clock.instant();
-        self.load_failure = loaded.as_ref().err().map(|error| (now, error.to_string()));
-        if let Err(error) = loaded
-            && let Some(left_out) = self.read_errors.admit(now)
-        {
-            tracing::error!(%error, left_out, "a key version that should open cannot be loaded; tried again");
+        match self.loaded.load_all(&self.view) {
+            Ok(()) => self.load_failure = None,
+            Err(error) => self.load_failed(&error),
         }
-        let snapshot = self.loaded.snapshot(&self.catalogue);
+        let snapshot = self.loaded.snapshot(&self.view);
         self.keys.install(snapshot);
     }
 
-    /// Reads the catalogue after a failure: a write may have taken effect all the same, and then counts for the message path,
-    /// too. Repeated at every tick until it succeeds.
-    pub(super) fn refresh_catalogue(&mut self) {
-        let read = self.catalogue.refresh();
+    /// Takes an unwrapped key, and puts what opens or seals by it in force.
+    pub(super) fn loaded_key(&mut self, kid: Kid, key: Result<VersionKey, KeyError>) {
+        match self.loaded.take_key(&self.view, kid, key) {
+            Ok(()) => self.install(),
+            Err(error) => self.load_failed(&error),
+        }
+    }
+
+    /// What cannot be loaded is tried again.
+    fn load_failed(&mut self, error: &KeyError) {
+        let now = self.clock.instant();
+        self.load_failure = Some((now, error.to_string()));
+        if let Some(left_out) = self.read_errors.admit(now) {
+            tracing::error!(%error, left_out, "a key version that should open cannot be loaded; tried again");
+        }
+    }
+
+    /// Takes what the writer has read.
+    pub(super) fn take_read(&mut self, answer: Answer<LoadError>) -> Result<(), LoadError> {
+        let read = self.view.adopt(answer);
+        self.install();
         self.in_doubt = read.is_err();
         self.watch_for_rollback(&read);
-        let now = self.clock.instant();
-        if let Err(error) = read
-            && let Some(left_out) = self.read_errors.admit(now)
+        if let Err(error) = &read
+            && let Some(left_out) = self.read_errors.admit(self.clock.instant())
         {
             tracing::warn!(%error, left_out, "the catalogue cannot be read again; going on with what was read before");
         }
-        // Outcomes in doubt are resolved for each keyring by itself: an unreadable record must not block the others.
-        for rule in Arc::clone(&self.policy).keyrings() {
-            if let Err(error) = self.resolve_outcome(&rule.name) {
-                tracing::debug!(%error, "what came of a key event is not known yet");
-            }
-        }
-        self.install();
+        read
     }
 
-    /// Resolves an unknown outcome before anything more is done to a keyring.
-    pub(super) fn resolve_outcome(&mut self, keyring: &KeyringName) -> Result<(), Failure> {
-        if !self.journal.has_unknown_outcome(keyring) {
-            return Ok(());
-        }
-        let read = self.catalogue.refresh_one(keyring);
-        // The record may have been read although something after that failed.
-        self.install();
-        read.map_err(|error| Failure::of(&SetError::from(error)))?;
-        let wall = self.wall();
-        self.journal
-            .settle_from_record(&self.catalogue, keyring, wall);
-        Ok(())
-    }
-
-    /// Whether the records have to be read: the last attempt has failed, or they have changed on disk. That way a rollback is
-    /// noticed without any request.
-    pub(super) fn must_read(&mut self) -> bool {
+    /// Whether the records are to be compared with those on disk now. That way a rollback is noticed without any request.
+    pub(super) fn must_compare(&mut self) -> bool {
         let now = self.clock.instant();
         let due = |last| now.saturating_duration_since(last) >= COMPARE_INTERVAL;
-        if self.in_doubt || !self.last_compared.is_none_or(due) {
-            return self.in_doubt;
+        let due = self.last_compared.is_none_or(due);
+        if due {
+            self.last_compared = Some(now);
         }
-        self.last_compared = Some(now);
-        !self.catalogue.is_unchanged()
+        due
     }
 
     /// Raises an alarm when a record was rolled back, once for each.
@@ -165,6 +161,14 @@ impl Shared {
         );
     }
 
+    /// Hears what draining processes say. What they wish for stays with [`Drainers::take_wishes`].
+    pub(super) fn hear_drainers(&mut self) {
+        let Self {
+            drainers, loaded, ..
+        } = self;
+        drainers.hear(loaded);
+    }
+
     /// Writes a start or stop of the gateway to the audit log.
     pub(super) fn audit_fact(&mut self, fact: Fact) {
         if self.user == ProcessKind::Command {
@@ -178,8 +182,8 @@ impl Shared {
 
     /// Names the final records in the audit log, where reservations have changed them since it last did: the next start compares.
     pub(super) fn audit_records_left(&mut self) {
-        let keyrings = self.catalogue.keyrings();
-        let records = keyrings.filter_map(|keyring| self.catalogue.reference(keyring));
+        let keyrings = self.view.keyrings();
+        let records = keyrings.filter_map(|keyring| self.view.reference(keyring));
         let wall = self.wall();
         if let Err(error) = self.journal.note_records_left(records.collect(), wall) {
             tracing::error!(%error, "the audit log does not say which records were left");
@@ -190,6 +194,12 @@ impl Shared {
     pub(super) fn halt_everywhere(&mut self, kid: Kid) {
         self.loaded.halt(kid, Halt::Ordered);
         self.drainers.broadcast(DrainMessage::Halted(kid));
+    }
+
+    /// The keyrings of the configuration.
+    pub(super) fn keyring_names(&self) -> Vec<KeyringName> {
+        let rules = self.policy.keyrings().iter();
+        rules.map(|rule| rule.name.clone()).collect()
     }
 
     pub(super) fn rule(&self, keyring: &KeyringName) -> Option<&Rule> {
@@ -207,10 +217,7 @@ impl Shared {
 
     /// The versions of a record, as the engine sees them.
     pub(super) fn versions(&self, keyring: &KeyringName) -> Vec<VersionView> {
-        let versions = self
-            .catalogue
-            .record(keyring)
-            .map(|record| &record.versions);
+        let versions = self.view.record(keyring).map(|record| &record.versions);
         versions
             .into_iter()
             .flatten()
@@ -224,7 +231,7 @@ impl Shared {
 
     pub(super) fn now(&self) -> Now {
         let elapsed = self.clock.instant().saturating_duration_since(self.begun);
-        let moment = self.catalogue.now(&self.clock);
+        let moment = self.view.now(&self.clock);
         Now {
             wall: moment.wall,
             monotonic: moment.monotonic,

@@ -1,15 +1,20 @@
 //! The driver, and its periodic work.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::metrics::Throttle;
 use crate::rotation::engine::Event;
 use crate::rotation::error::OrderError;
+use crate::rotation::external::FleetEvent;
 
-use super::keyring::ManagedKeyring;
+use super::context::Context;
+use super::keyring::Actor;
 use super::loaded::OpenCounts;
-use super::misses::{Misses, REREAD_INTERVAL};
+use super::misses::{Misses, REREAD_INTERVAL, Reading};
 use super::shared::Shared;
+use super::tasks::Tasks;
+use super::waiting::Waiting;
 
 /// The interval of [`Driver::tick`].
 pub(super) const TICK: Duration = Duration::from_millis(200);
@@ -17,116 +22,136 @@ pub(super) const TICK: Duration = Duration::from_millis(200);
 /// A rotation that is held back for longer than this is logged.
 const PACE_WARNING: Duration = Duration::from_secs(1);
 
-/// Owns the catalogue, the audit log and the snapshot.
+/// Manages the keyrings, and what they share.
 pub(in crate::rotation) struct Driver {
-    pub(super) keyrings: Vec<ManagedKeyring>,
-    pub(super) shared: Shared,
+    pub(super) keyrings: Vec<Actor>,
+    pub(super) context: Context,
+    pub(super) tasks: Tasks,
     pub(super) misses: Misses,
     /// When the catalogue was last read for a miss.
     pub(super) reread: Option<Instant>,
+    /// What waits until nothing is under way for any keyring.
+    pub(super) waiting: VecDeque<Waiting>,
     pub(super) pace_warning: Throttle,
 }
 
 impl Driver {
     /// The periodic work, every [`TICK`].
-    pub(super) fn tick(&mut self) {
-        let now = self.shared.clock.instant();
-        let seen = self.shared.loaded.count_opens(now);
-        self.shared.pass_time();
-        self.shared.journal.retry_deferred(now);
-        let head = self.shared.journal.head();
-        self.shared.catalogue.set_audit_head(head);
-        if self.shared.must_read() {
-            self.shared.refresh_catalogue();
-            self.sync_engines();
-        }
-        let due = |last: Instant| now.saturating_duration_since(last) >= REREAD_INTERVAL;
-        let failed = &self.shared.load_failure;
-        if failed.as_ref().is_some_and(|(last, _why)| due(*last)) {
-            self.shared.install();
-        }
-        for event in self.shared.fleet.events() {
-            for keyring in &mut self.keyrings {
-                keyring.handle_fleet_event(&mut self.shared, &event);
+    pub(super) fn tick(&self) {
+        let (opens, news) = self.context.with(Shared::pass_tick);
+        self.read_if_due();
+        for event in news {
+            for keyring in &self.keyrings {
+                keyring.handle_fleet_event(&event);
             }
         }
         self.handle_drainers();
-        for keyring in &mut self.keyrings {
-            let event = keyring.usage(&self.shared).unwrap_or(Event::Tick);
-            keyring.feed(&mut self.shared, event);
-            keyring.reserve(&mut self.shared);
-            keyring.write_served_subjects(&mut self.shared);
+        for keyring in &self.keyrings {
+            let usage = keyring.with(|keyring, shared| keyring.usage(shared));
+            keyring.feed(usage.unwrap_or(Event::Tick));
+            keyring.reserve();
+            keyring.write_served_subjects();
         }
         self.sync_if_stale();
         self.answer_pending_rotations();
         self.drop_marks();
-        for keyring in &mut self.keyrings {
-            keyring.report_stall(&self.shared);
+        self.report_stalls();
+        self.measure(&opens);
+    }
+
+    /// Reads the records where the last attempt has failed, or where they have changed on disk; stores the time when that is due.
+    fn read_if_due(&self) {
+        let context = self.context.clone();
+        let (in_doubt, compares, keeps_time) = context.with(Shared::due_reads);
+        if in_doubt {
+            context.clone().spawn(context.read_all());
+        } else if compares {
+            context.clone().spawn(context.compare());
         }
-        self.measure(&seen);
+        if keeps_time {
+            let context = self.context.clone();
+            self.context.spawn(async move { context.keep_time().await });
+        }
     }
 
     /// Lanes want more of a budget: reserves it. The use of the version may make a successor due, too.
-    pub(super) fn refill(&mut self) {
-        for keyring in &mut self.keyrings {
-            keyring.reserve(&mut self.shared);
-            if let Some(usage) = keyring.usage(&self.shared) {
-                keyring.feed(&mut self.shared, usage);
+    pub(super) fn refill(&self) {
+        for keyring in &self.keyrings {
+            keyring.reserve();
+            if let Some(usage) = keyring.with(|keyring, shared| keyring.usage(shared)) {
+                keyring.feed(usage);
             }
         }
         self.sync_if_stale();
     }
 
-    fn sync_if_stale(&mut self) {
-        if std::mem::take(&mut self.shared.engines_stale) {
+    /// Follows up what has ended: other engines may have to be told, and keys that were missed may be there.
+    pub(super) fn follow_up(&mut self) {
+        self.sync_if_stale();
+        self.serve_misses();
+        self.report_stalls();
+    }
+
+    /// Reports what keeps publishes waiting.
+    fn report_stalls(&self) {
+        for keyring in &self.keyrings {
+            keyring.with(|keyring, shared| keyring.report_stall(shared));
+        }
+    }
+
+    fn sync_if_stale(&self) {
+        if self
+            .context
+            .with(|shared| std::mem::take(&mut shared.engines_stale))
+        {
             self.sync_engines();
         }
     }
 
     /// The keyring of that name.
-    pub(super) fn find(
-        &mut self,
-        name: &str,
-    ) -> Result<(&mut ManagedKeyring, &mut Shared), OrderError> {
-        let names = self.keyrings.iter().map(|keyring| &keyring.name);
-        let unknown = OrderError::unknown_keyring(name, names);
-        let mut keyrings = self.keyrings.iter_mut();
-        let found = keyrings.find(|keyring| keyring.name.as_str() == name);
-        Ok((found.ok_or(unknown)?, &mut self.shared))
+    pub(super) fn find(&self, name: &str) -> Result<Actor, OrderError> {
+        let names = || self.keyrings.iter().map(Actor::name);
+        let place = names().position(|known| known.as_str() == name);
+        let found = place.and_then(|place| self.keyrings.get(place)).cloned();
+        found.ok_or_else(|| OrderError::unknown_keyring(name, names()))
     }
 
     /// Tells the engines of records that others have changed.
-    pub(super) fn sync_engines(&mut self) {
-        for keyring in &mut self.keyrings {
-            keyring.sync(&mut self.shared);
+    pub(super) fn sync_engines(&self) {
+        for keyring in &self.keyrings {
+            keyring.sync();
         }
     }
 
     /// Removes the marks that records reflect by now.
-    pub(super) fn drop_marks(&mut self) {
-        let keyrings = &self.keyrings;
-        self.shared.drop_marks(
-            |_kid| true,
-            |name, number| {
-                let found = keyrings.iter().find(|keyring| keyring.name == *name);
-                found.is_none_or(|keyring| keyring.engine.leftover() == Some(number))
-            },
-        );
+    pub(super) fn drop_marks(&self) {
+        let leftover = |keyring: &Actor| {
+            keyring.with(|keyring, _shared| (keyring.name.clone(), keyring.engine.leftover()))
+        };
+        let leftovers: Vec<_> = self.keyrings.iter().map(leftover).collect();
+        self.context.with(|shared| {
+            shared.drop_marks(
+                |_kid| true,
+                |name, number| {
+                    let mut known = leftovers.iter();
+                    let known = known.find(|(keyring, _left)| keyring == name);
+                    known.is_none_or(|(_keyring, left)| *left == Some(number))
+                },
+            );
+        });
     }
 
     /// Answers callers whose rotation was held back.
-    pub(super) fn answer_pending_rotations(&mut self) {
-        for keyring in &mut self.keyrings {
-            let callers = std::mem::take(&mut keyring.pending_rotations);
-            keyring.answer_rotations(&mut self.shared, callers);
+    pub(super) fn answer_pending_rotations(&self) {
+        for keyring in &self.keyrings {
+            keyring.answer_pending_rotations();
         }
-        let now = self.shared.now();
-        let waits = self.keyrings.iter();
-        let longest = waits
-            .filter_map(|keyring| keyring.engine.held_back(now))
-            .max();
+        let now = self.context.with(|shared| shared.now());
+        let wait = |keyring: &Actor| keyring.with(|keyring, _shared| keyring.engine.held_back(now));
+        let longest = self.keyrings.iter().filter_map(wait).max();
+        let instant = self.context.with(|shared| shared.clock.instant());
         if longest.is_some_and(|wait| wait > PACE_WARNING)
-            && let Some(left_out) = self.pace_warning.admit(self.shared.clock.instant())
+            && let Some(left_out) = self.pace_warning.admit(instant)
         {
             tracing::warn!(
                 left_out,
@@ -137,9 +162,9 @@ impl Driver {
 
     /// Sets every gauge.
     fn measure(&self, seen: &OpenCounts) {
-        self.shared.measure();
+        self.context.with(|shared| shared.measure());
         for keyring in &self.keyrings {
-            keyring.measure(&self.shared);
+            keyring.with(|keyring, shared| keyring.measure(shared));
         }
         for (keyring, label, failed) in &seen.alarms {
             tracing::error!(
@@ -151,46 +176,85 @@ impl Driver {
         }
         for (id, failed) in &seen.failed {
             if let Some(keyring) = self.keyrings.get(id.index()) {
-                keyring.meters.failed_opens(*failed);
+                keyring.with(|keyring, _shared| keyring.meters.failed_opens(*failed));
             }
         }
     }
 
     pub(super) fn serve_misses(&mut self) {
-        if self.misses.has_unknown_kid(&self.shared.catalogue) {
-            self.reread_for_miss();
+        let misses = &mut self.misses;
+        if self
+            .context
+            .with(|shared| misses.has_unknown_kid(&shared.view))
+            && self.may_reread()
+        {
+            // An operator may have copied a record into the directory.
+            self.context.spawn(self.context.clone().read_all());
+            self.sync_if_stale();
         }
-        let Shared {
-            clock,
-            loaded,
-            catalogue,
-            ..
-        } = &mut self.shared;
-        let served = self.misses.serve(loaded, catalogue, clock.instant());
-        if served.newly {
-            self.shared.install();
-        }
+        let misses = &mut self.misses;
+        let served = self.context.with(|shared| {
+            let now = shared.clock.instant();
+            let Shared {
+                loaded,
+                view,
+                reading,
+                ..
+            } = shared;
+            let served = misses.serve((loaded, view), *reading, now);
+            if served.newly {
+                shared.install();
+            }
+            served
+        });
         served.answer();
     }
 
-    /// Reads the catalogue again: an operator may have copied a record into the directory.
-    fn reread_for_miss(&mut self) {
-        let now = self.shared.clock.instant();
-        if self
-            .reread
-            .is_some_and(|last| now.saturating_duration_since(last) < REREAD_INTERVAL)
-        {
-            return;
+    /// Whether the records may be read again for a miss: anybody on the bus can invent kids.
+    fn may_reread(&mut self) -> bool {
+        let now = self.context.with(|shared| shared.clock.instant());
+        let recent = |last| now.saturating_duration_since(last) < REREAD_INTERVAL;
+        if self.reread.is_some_and(recent) {
+            return false;
         }
-        self.reread = Some(now);
-        let read = self.shared.catalogue.refresh();
-        self.shared.in_doubt = read.is_err();
-        // What could be read counts, even if storing its epoch failed.
-        self.shared.install();
-        self.sync_engines();
-        self.shared.watch_for_rollback(&read);
-        if let Err(error) = read {
-            tracing::error!(%error, "the catalogue cannot be read again; going on with what was read before");
+        let reads = self.context.with(Shared::begin_reading);
+        if reads {
+            self.reread = Some(now);
         }
+        reads
+    }
+}
+
+impl Shared {
+    /// What a tick brings: counts of opened envelopes, and news of the fleet.
+    fn pass_tick(&mut self) -> (OpenCounts, Vec<FleetEvent>) {
+        let now = self.clock.instant();
+        let opens = self.loaded.count_opens(now);
+        self.pass_time();
+        self.journal.retry_deferred(now);
+        let head = self.journal.head();
+        self.view.set_audit_head(head);
+        let due = |last: Instant| now.saturating_duration_since(last) >= REREAD_INTERVAL;
+        let failed = &self.load_failure;
+        if failed.as_ref().is_some_and(|(last, _why)| due(*last)) {
+            self.install();
+        }
+        (opens, self.fleet.events())
+    }
+
+    /// Whether nobody reads the records yet, so that the caller may.
+    fn begin_reading(&mut self) -> bool {
+        std::mem::replace(&mut self.reading, Reading::UnderWay) == Reading::Done
+    }
+
+    /// Whether the records are to be read, or to be compared, and whether the time is to be stored.
+    fn due_reads(&mut self) -> (bool, bool, bool) {
+        let keeps_time = self.must_keep_time();
+        if keeps_time {
+            self.time_kept = Some(self.clock.instant());
+        }
+        let due = self.reading == Reading::Done && (self.in_doubt || self.must_compare());
+        let reads = due && self.begin_reading();
+        (reads && self.in_doubt, reads && !self.in_doubt, keeps_time)
     }
 }

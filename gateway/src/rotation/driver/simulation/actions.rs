@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
+use tokio::sync::oneshot::{self, Receiver};
 
 use super::members::Behaviour;
 use super::simulated_run::{End, SimulatedRun, Size, operator, second_person, terms};
 use crate::audit::Trigger;
 use crate::envelope::{Header, Kid, Volume};
-use crate::policy::KeyringName;
 use crate::rotation::engine::Order;
-use crate::rotation::{DestroyRequest, OrderError, Reason, Reload};
+use crate::rotation::terms::Limit;
+use crate::rotation::{DestroyRequest, KeyringStatus, OrderError, Reason, Reload};
 
 impl SimulatedRun<'_> {
     pub(super) fn random_action(&mut self) {
@@ -49,12 +50,13 @@ impl SimulatedRun<'_> {
             let count = self.rng.between(1, if large { 4000 } else { 80 });
             self.traffic.path().burst(count).ok();
             self.driver_mut().refill();
+            self.driver_mut().advance();
         }
     }
 
     /// The number of one of the last versions, or the next.
     fn number(&mut self, ring: usize) -> u32 {
-        let record = self.driver().shared.catalogue.record(&self.names[ring]);
+        let record = self.driver().record(ring);
         let count = record.map_or(0, |record| record.versions.len());
         let back = self.rng.index(4).min(count);
         u32::try_from(count - back).unwrap() + u32::from(self.rng.one_in(8))
@@ -68,6 +70,7 @@ impl SimulatedRun<'_> {
             0..=3 => {
                 let (answer, _nobody) = oneshot::channel();
                 self.driver_mut().rotate(&keyring, operator(), answer);
+                self.driver_mut().advance();
             }
             4 => self.revoke(ring, Order::Compromise(number)),
             5 => self.revoke(ring, Order::Suspend(number)),
@@ -78,17 +81,14 @@ impl SimulatedRun<'_> {
                     .revoked
                     .remove(&((ring, number), false));
                 self.traffic.path().finish_batches();
-                drop(
-                    self.driver_mut()
-                        .order(&keyring, Order::Restore(number), operator()),
-                );
+                self.give(&keyring, Order::Restore(number));
             }
             7 => {
                 let order = self.rng.pick(&[Order::Abort, Order::Archive(number)]);
                 if order != Order::Abort {
                     self.observed.overlap_cut.insert((ring, number));
                 }
-                drop(self.driver_mut().order(&keyring, order, operator()));
+                self.give(&keyring, order);
             }
             _ => {
                 self.observed.forced.insert((ring, number));
@@ -107,22 +107,38 @@ impl SimulatedRun<'_> {
         }
     }
 
+    /// Gives an order; nobody waits for the answer.
+    fn give(&mut self, keyring: &str, order: Order) -> Receiver<Result<KeyringStatus, OrderError>> {
+        let (answer, told) = oneshot::channel();
+        self.driver_mut().order(keyring, order, operator(), answer);
+        self.driver_mut().advance();
+        told
+    }
+
     /// From the order on nothing is sealed under the version, whatever else fails; and a confirmed revocation stays.
     fn revoke(&mut self, ring: usize, order: Order) {
         let keyring = self.names[ring].to_string();
-        let done = self.driver_mut().order(&keyring, order, operator());
+        let mut told = self.give(&keyring, order);
         let Some(number) = order.number() else { return };
         self.traffic.path().finish_batches();
-        if !matches!(done, Err(OrderError::Refused(_))) && !self.disk.is_dead() {
-            let for_good = matches!(order, Order::Compromise(_));
+        let answer = told.try_recv();
+        let refused = matches!(answer, Ok(Err(OrderError::Refused(_))));
+        let for_good = matches!(order, Order::Compromise(_));
+        match answer {
+            Ok(Ok(_done)) if for_good && !self.disk.is_dead() => {
+                self.observed.compromised.insert((ring, number));
+            }
+            Err(TryRecvError::Empty) if for_good => {
+                self.revocations.push(((ring, number), told));
+            }
+            _ => {}
+        }
+        if !refused && !self.disk.is_dead() {
             self.traffic
                 .path()
                 .ledger
                 .revoked
                 .insert(((ring, number), for_good));
-        }
-        if let (Order::Compromise(_), Ok(_), false) = (order, done, self.disk.is_dead()) {
-            self.observed.compromised.insert((ring, number));
         }
     }
 
@@ -139,6 +155,7 @@ impl SimulatedRun<'_> {
         self.manual_clock.set_wall(to);
         self.oracle.clock_jumps();
         self.driver_mut().tick();
+        self.driver_mut().advance();
     }
 
     fn change_members(&mut self) {
@@ -159,6 +176,7 @@ impl SimulatedRun<'_> {
             }
         }
         self.driver_mut().tick();
+        self.driver_mut().advance();
     }
 
     /// A stream is consumed, or purged.
@@ -196,6 +214,7 @@ impl SimulatedRun<'_> {
         let request = DestroyRequest { forced, approves };
         self.driver_mut()
             .destroy((&keyring, number), request, reason, answer);
+        self.driver_mut().advance();
     }
 
     fn reload(&mut self) {
@@ -203,24 +222,38 @@ impl SimulatedRun<'_> {
         let old = std::mem::take(&mut self.terms);
         self.terms = old.iter().map(|_| terms(&mut self.rng, size)).collect();
         self.note_retention();
-        let names = self.names.clone();
-        for (ring, name) in names.iter().enumerate() {
-            self.note_reserved(ring, name);
-            self.traffic.path().ledger.limits[ring] = self.terms[ring].limit;
+        for ring in 0..self.names.len() {
+            self.note_reserved(ring);
+            // Until it is answered, the old limit or the new one is in force.
+            let (old, new) = (old[ring].limit, self.terms[ring].limit);
+            self.traffic.path().ledger.limits[ring] = Limit {
+                messages: old.messages.max(new.messages),
+                bytes: old.bytes.max(new.bytes),
+            };
         }
         let config = self.config();
         let reload = Reload {
             what: "a test says so".to_owned(),
             reason: Reason::of_gateway(Trigger::Manual, "a test says so"),
         };
-        drop(self.driver_mut().reload(config, reload));
+        let (answer, mut told) = oneshot::channel();
+        self.driver_mut().reload_later(config, reload, answer);
+        self.driver_mut().advance();
+        while told.try_recv().is_err() {
+            assert!(self.backlog.complete(0), "a reload waits for nothing");
+            self.driver_mut().advance();
+        }
+        for ring in 0..self.names.len() {
+            self.note_reserved(ring);
+            self.traffic.path().ledger.limits[ring] = self.terms[ring].limit;
+        }
     }
 
     /// What was reserved under an older limit may still be sealed.
-    fn note_reserved(&self, ring: usize, name: &KeyringName) {
-        let record = self.driver().shared.catalogue.record(name);
+    fn note_reserved(&self, ring: usize) {
+        let record = self.driver().record(ring);
         let mut path = self.traffic.path();
-        for version in record.into_iter().flat_map(|record| &record.versions) {
+        for version in record.into_iter().flat_map(|record| record.versions) {
             let cap = path.ledger.caps.entry((ring, version.number)).or_default();
             *cap = Volume {
                 messages: cap.messages.max(version.reserved.messages),
@@ -242,6 +275,7 @@ impl SimulatedRun<'_> {
         };
         let kid = Header::parse(&message.0).unwrap().kid;
         self.driver_mut().look_for(kid);
+        self.driver_mut().advance();
         self.traffic.path().open(message).ok();
     }
 
@@ -249,6 +283,8 @@ impl SimulatedRun<'_> {
     fn unknown_kid(&mut self) {
         let kid = Kid(self.rng.below(u64::MAX).to_be_bytes());
         self.driver_mut().look_for(kid);
-        self.driver_mut().drill(&operator());
+        let (answer, _nobody) = oneshot::channel();
+        self.driver_mut().drill(operator(), answer);
+        self.driver_mut().advance();
     }
 }

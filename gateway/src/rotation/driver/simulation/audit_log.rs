@@ -9,6 +9,7 @@ use super::regressions::Bench;
 use crate::audit::{Act, Action, Body, Completed, EventId, Line, OutcomeKind, Trigger};
 use crate::catalogue::{State, Version};
 use crate::disk::testing::{CrashDisk, DiskFault};
+use crate::later::wait;
 use crate::retention::RetentionAnswer;
 use crate::rotation::driver::inspection::DestroyOrder;
 use crate::rotation::engine::Order;
@@ -31,12 +32,10 @@ fn outcomes(lines: &[Line]) -> BTreeMap<EventId, Completed> {
 /// The version that an event names, as the record has it.
 fn version(bench: &Bench, completed: &Completed) -> Option<Version> {
     let kid = completed.event.act.version.as_ref().unwrap().kid;
-    let found = bench
-        .driver
-        .shared
-        .catalogue
-        .find_by_kid(crate::envelope::Kid(kid.0));
-    found.map(|(_keyring, version)| version.clone())
+    bench.driver.shared(|shared| {
+        let found = shared.view.find_by_kid(crate::envelope::Kid(kid.0));
+        found.map(|(_keyring, version)| version.clone())
+    })
 }
 
 /// Checks that the last outcome of every act agrees with the record, and that no intent is open.
@@ -142,6 +141,7 @@ fn act_of_which_nobody_knows_whether_it_took_effect_is_unknown_until_the_record_
         unknown += words.filter(|word| *word == OutcomeKind::Unknown).count();
         bench.disk.make_readable();
         bench.driver.tick();
+        bench.driver.advance();
         assert_log_is_true(&bench, step);
         if !struck {
             assert!(unknown > 0, "nothing was ever unknown");
@@ -179,12 +179,19 @@ fn destroyed(bench: &mut Bench, stored: Option<&RetentionAnswer>) -> Completed {
         },
         reason: Reason::of_gateway(Trigger::Manual, "a test says so"),
     };
-    let (keyring, shared) = bench.driver.find("default").unwrap();
-    let given = match stored {
-        Some(stored) => keyring.destroy_if(shared, 1, wanted, stored),
-        None => keyring.give_destroy_order(shared, Order::Destroy(1), wanted, DestroyBasis::Forced),
+    let keyring = bench.driver.find("default").unwrap();
+    let given = async {
+        match stored {
+            Some(stored) => keyring.destroy_if(1, wanted, stored).await,
+            None => {
+                let order = Order::Destroy(1);
+                keyring
+                    .give_destroy_order(order, wanted, DestroyBasis::Forced)
+                    .await
+            }
+        }
     };
-    given.unwrap();
+    wait(given).unwrap();
     let outcomes = outcomes(&bench.lines());
     let mut ends = outcomes.into_values();
     ends.find(|completed| completed.event.act.what == Action::Destroy)
@@ -225,11 +232,8 @@ fn order_that_is_refused_is_a_line_with_who_and_why() {
         assert_eq!(act.why.as_str(), "a test says so");
         assert!(refused.error.unwrap().as_str().contains(says), "{order:?}");
     }
-    let (answer, mut told) = tokio::sync::oneshot::channel();
-    bench
-        .driver
-        .rotate("agents", Reason::of_gateway(Trigger::Manual, "why"), answer);
-    told.try_recv().unwrap().unwrap_err();
+    let reason = Reason::of_gateway(Trigger::Manual, "why");
+    bench.driver.rotate_now("agents", reason).unwrap_err();
     let lines = bench.lines();
     let Body::Outcome(refused) = &lines.last().unwrap().body else {
         panic!("{lines:?}");
@@ -272,6 +276,7 @@ fn three_kills_with_one_message_each_are_three_messages_and_no_rotation() {
     for _ in 0..3 {
         bench = bench.killed(&fixture, |bench| bench.seal(1), CrashDisk::respawn);
         bench.driver.tick();
+        bench.driver.advance();
     }
     bench.seal(1);
     let status = bench.driver.overview().keyrings;
@@ -298,8 +303,6 @@ fn exposure_ends_when_the_version_stopped_sealing_and_stands_with_the_revocation
     bench.manual_clock.advance(Duration::from_hours(1));
     bench.ask(Order::Destroy(1));
     assert_eq!(bench.state(1), State::Destroyed);
-    let exposure = bench.driver.keyrings[0]
-        .exposure(&bench.driver.shared, 1)
-        .unwrap();
+    let exposure = bench.driver.exposure(("default", 1)).unwrap();
     assert_eq!(exposure.until, Some(Time(stopped)));
 }

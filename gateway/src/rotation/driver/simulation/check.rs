@@ -11,6 +11,7 @@ use crate::audit::{LogFiles, verify};
 use crate::catalogue::{Opens, Record, State, Version};
 use crate::envelope::{Kid, Volume};
 use crate::keyring::Verdict;
+use crate::later::wait;
 
 /// Observations that later checks rely on.
 #[derive(Default)]
@@ -62,12 +63,7 @@ impl SimulatedRun<'_> {
     /// The safety checks.
     pub(super) fn check(&mut self) {
         for index in 0..self.names.len() {
-            let record = self
-                .driver()
-                .shared
-                .catalogue
-                .record(&self.names[index])
-                .cloned();
+            let record = self.driver().record(index);
             if let Some(record) = record {
                 self.check_record(index, &record);
                 self.check_rotation_interval(index, &record);
@@ -208,7 +204,8 @@ impl SimulatedRun<'_> {
         let loaded = snapshot.is_some_and(|snapshot| snapshot.by_kid(version.kid).is_some());
         assert!(!loaded, "{id:?} is destroyed and still loaded");
         assert!(
-            self.driver().shared.loaded.get(version.kid).is_none(),
+            self.driver()
+                .shared(|shared| shared.loaded.get(version.kid).is_none()),
             "{id:?} is destroyed and its secret is in memory"
         );
         if !self.observed.destroyed.insert(id) {
@@ -300,7 +297,9 @@ impl SimulatedRun<'_> {
             .filter(|version| version.keyring == keyring)
         {
             let version = record.version(loaded.number).unwrap();
-            let opens = self.driver().shared.loaded.opens(&record.keyring, version);
+            let opens = self
+                .driver()
+                .shared(|shared| shared.loaded.opens(&record.keyring, version));
             assert!(
                 matches!(opens, Opens::Yes | Opens::OnDemand),
                 "version {} of keyring {index} is loaded and {}",
@@ -355,15 +354,9 @@ impl SimulatedRun<'_> {
     fn check_opens_of(&mut self, id: VersionId) {
         let name = self.names[id.0].clone();
         let driver = self.driver();
-        let version = driver
-            .shared
-            .catalogue
-            .record(&name)
-            .unwrap()
-            .version(id.1)
-            .unwrap()
-            .clone();
-        let opens = driver.shared.loaded.opens(&name, &version);
+        let record = driver.record(id.0).unwrap();
+        let version = record.version(id.1).unwrap().clone();
+        let opens = driver.shared(|shared| shared.loaded.opens(&name, &version));
         let verdict = self.driver_mut().look_for(version.kid);
         let messages = self
             .traffic
@@ -375,7 +368,7 @@ impl SimulatedRun<'_> {
             .unwrap_or_default();
         let read = self.view.refresh();
         let unread = read.as_ref().err().map(ToString::to_string);
-        let key = read.ok().map(|()| self.view.version_key(&name, id.1));
+        let key = read.ok().map(|()| wait(self.view.version_key(&name, id.1)));
         for message in messages {
             let mut path = self.traffic.path();
             let opened = path.open(&message);

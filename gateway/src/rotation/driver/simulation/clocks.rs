@@ -13,6 +13,7 @@ use crate::clock::{Clock, ManualClock};
 use crate::disk::Files;
 use crate::disk::testing::CrashDisk;
 use crate::policy::{Plaintext, Policy, Rule};
+use crate::rotation::driver::testing::{Backlog, SimulatedRecords};
 use crate::rotation::driver::{Driver, Parts};
 use crate::rotation::engine::Order;
 use crate::rotation::external::{NoInspector, SingleMember};
@@ -67,10 +68,12 @@ impl<'h> RestartBench<'h> {
         let now = Timestamp::try_from(self.clock.wall()).unwrap();
         let custodian = self.fixture.kek();
         let catalogue = Catalogue::open_on(self.fixture.lock(), Arc::clone(&files), custodian);
+        let (view, records) = SimulatedRecords::of(catalogue.unwrap(), &Backlog::default());
         let parts = Parts {
             held: None,
             drainers: Vec::new(),
-            catalogue: catalogue.unwrap(),
+            view,
+            records,
             audit: Log::open(audit_log_dir(files, self.fixture.dir()), signer(), now, &[]).unwrap(),
             inspector: Box::new(NoInspector),
             fleet: Box::new(SingleMember),
@@ -91,7 +94,7 @@ impl<'h> RestartBench<'h> {
             workers: 1,
             settings: crate::audit::Settings::default(),
         };
-        let (driver, _misses) = Driver::start(config, parts).unwrap();
+        let (driver, _misses) = Driver::start_at_once(config, parts).unwrap();
         self.driver = Some(driver);
     }
 
@@ -117,6 +120,7 @@ impl<'h> RestartBench<'h> {
     fn pass(&mut self, time: Duration) {
         self.manual_clock.advance(time);
         self.driver().tick();
+        self.driver().advance();
     }
 
     fn driver(&mut self) -> &mut Driver {
@@ -329,8 +333,10 @@ fn operator_s_destruction_waits_for_the_overlap_whatever_the_clock_shows() {
         let mut bench = RestartBench::new(&fixture, Retain::Archive);
         bench.rotate();
         bench.restart(restarted, SECOND, set);
-        let (keyring, shared) = bench.driver().find("default").unwrap();
-        let refused = keyring.may_destroy(shared, Order::Destroy(1)).unwrap_err();
+        let may = bench.driver().keyring(0, |keyring, shared| {
+            keyring.may_destroy(shared, Order::Destroy(1))
+        });
+        let refused = may.unwrap_err();
         assert!(refused.to_string().contains("overlap"), "{refused}");
     });
 }

@@ -17,12 +17,15 @@ use super::traffic::Traffic;
 use crate::audit::{Log, LogDir, Signer};
 use crate::catalogue::{Catalogue, View};
 use crate::clock::{Clock, ManualClock};
-use crate::custody::{Custodian, Description, UnwrapFailed, WrapFailed, Wrapped, local};
+use crate::custodian::{Custodian, Description, UnwrapFailed, WrapFailed, Wrapped};
+use crate::custody::Custody;
 use crate::disk::testing::CrashDisk;
 use crate::disk::{Files, Lock, StateDir};
 use crate::envelope::Kid;
+use crate::later::{Later, ready};
 use crate::retention::{RetentionAnswer, RetentionQuestion};
-use crate::rotation::external::{Inspection, Inspector};
+use crate::rotation::driver::testing::Backlog;
+use crate::rotation::external::Inspector;
 use crate::secret::Secret;
 
 /// 2026-11-23T10:00:00Z.
@@ -35,7 +38,7 @@ const RESERVE: usize = 4096;
 pub(super) struct Fixture {
     _root: tempfile::TempDir,
     dir: StateDir,
-    kek: Arc<local::Kek>,
+    kek: Arc<dyn Custodian>,
     initial_files: BTreeMap<PathBuf, Vec<u8>>,
 }
 
@@ -49,11 +52,14 @@ impl Fixture {
         let root = tempfile::tempdir().unwrap();
         let dir = StateDir::create(&root.path().join("state")).unwrap();
         let lock = Lock::acquire(dir.clone()).unwrap();
-        let kek = Arc::new(local::init(&lock, None).unwrap());
+        let kek = Custody::File
+            .opener()
+            .unwrap()
+            .open_or_create(&lock)
+            .unwrap();
         let disk = Arc::new(CrashDisk::default());
         let files: Arc<dyn Files> = Arc::<CrashDisk>::clone(&disk);
-        let catalogue =
-            Catalogue::create_on(lock, Arc::clone(&files), Arc::<local::Kek>::clone(&kek));
+        let catalogue = Catalogue::create_on(lock, Arc::clone(&files), Arc::clone(&kek));
         let now = Timestamp::try_from(SystemTime::UNIX_EPOCH + START).unwrap();
         let place = audit_log_dir(files, &dir);
         drop(Log::create(place, signer(), catalogue.unwrap().id(), now).unwrap());
@@ -91,10 +97,11 @@ impl Fixture {
         &self,
         faults: &Faults,
         traffic: &Traffic,
-        manual_clock: &ManualClock,
+        (manual_clock, backlog): (&ManualClock, &Backlog),
     ) -> Arc<dyn Custodian> {
         Arc::new(FaultyCustodian {
             kek: Arc::clone(&self.kek),
+            backlog: backlog.clone(),
             faults: faults.clone(),
             traffic: traffic.clone(),
             manual_clock: manual_clock.clone(),
@@ -103,13 +110,13 @@ impl Fixture {
 
     /// The custodian without faults.
     pub(super) fn kek(&self) -> Arc<dyn Custodian> {
-        Arc::<local::Kek>::clone(&self.kek)
+        Arc::clone(&self.kek)
     }
 
     /// The catalogue as another member reads it, on a disk that does not fail.
     pub(super) fn view(&self, disk: &Arc<CrashDisk>) -> Option<View> {
         let files: Arc<dyn Files> = Arc::<CrashDisk>::clone(disk);
-        let kek: Arc<dyn Custodian> = Arc::<local::Kek>::clone(&self.kek);
+        let kek: Arc<dyn Custodian> = Arc::clone(&self.kek);
         Catalogue::open_read_only_on(self.dir.clone(), files, kek).ok()
     }
 }
@@ -205,7 +212,8 @@ impl Files for FaultyFiles {
 
 /// A custodian that is slow or refuses at times.
 struct FaultyCustodian {
-    kek: Arc<local::Kek>,
+    kek: Arc<dyn Custodian>,
+    backlog: Backlog,
     faults: Faults,
     traffic: Traffic,
     manual_clock: ManualClock,
@@ -223,20 +231,36 @@ impl FaultyCustodian {
 }
 
 impl Custodian for FaultyCustodian {
-    fn wrap(&self, secret: &Secret, context: &[u8]) -> Result<Wrapped, WrapFailed> {
+    fn wrap<'a>(
+        &'a self,
+        secret: &'a Secret,
+        context: &'a [u8],
+    ) -> Later<'a, Result<Wrapped, WrapFailed>> {
         self.wait();
-        if self.faults.custodian_refuses() {
-            return Err(WrapFailed::Cipher);
-        }
-        self.kek.wrap(secret, context)
+        let turn = self.backlog.ask(|| ());
+        Box::pin(async move {
+            turn.await;
+            if self.faults.custodian_refuses() {
+                return Err(WrapFailed::Cipher);
+            }
+            self.kek.wrap(secret, context).await
+        })
     }
 
-    fn unwrap(&self, wrapped: &Wrapped, context: &[u8]) -> Result<Secret, UnwrapFailed> {
+    fn unwrap<'a>(
+        &'a self,
+        wrapped: &'a Wrapped,
+        context: &'a [u8],
+    ) -> Later<'a, Result<Secret, UnwrapFailed>> {
         self.wait();
-        if self.faults.custodian_refuses() {
-            return Err(UnwrapFailed::Damaged);
-        }
-        self.kek.unwrap(wrapped, context)
+        let turn = self.backlog.ask(|| ());
+        Box::pin(async move {
+            turn.await;
+            if self.faults.custodian_refuses() {
+                return Err(UnwrapFailed::Damaged);
+            }
+            self.kek.unwrap(wrapped, context).await
+        })
     }
 
     fn describe(&self) -> Description {
@@ -314,14 +338,12 @@ fn unknown() -> RetentionAnswer {
 }
 
 impl Inspector for Bus {
-    fn inspect(&self, question: RetentionQuestion) -> Inspection {
+    fn inspect(&self, question: RetentionQuestion) -> Later<'static, RetentionAnswer> {
         if self.state().at_once {
-            return Inspection::Answered(self.answer(question.kid));
+            return ready(self.answer(question.kid));
         }
         let (sender, receiver) = oneshot::channel();
         self.state().waiting.push((question.kid, sender));
-        Inspection::Later(Box::pin(async move {
-            receiver.await.unwrap_or_else(|_gone| unknown())
-        }))
+        Box::pin(async move { receiver.await.unwrap_or_else(|_gone| unknown()) })
     }
 }

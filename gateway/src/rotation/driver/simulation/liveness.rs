@@ -15,17 +15,23 @@ impl SimulatedRun<'_> {
         self.faults.clear();
         self.bus.answer_at_once();
         while self.bus.deliver(AnswerDelivery::Lost) {}
-        self.receive_answers();
+        self.backlog.set_delays(None);
+        self.complete_all_work();
         for index in 0..2 {
             let member = self.members.other(index);
             self.members.set_behaviour(member, Behaviour::Honest);
         }
         self.oracle.clock_jumps();
-        if self.driver().shared.journal.closed_by().is_some() || self.rng.one_in(3) {
+        if self
+            .driver()
+            .shared(|shared| shared.journal.closed_by().is_some())
+            || self.rng.one_in(3)
+        {
             let how = self.rng.pick(&[End::PowerCut, End::Killed, End::Stopped]);
             self.end(how);
         }
         self.driver_mut().tick();
+        self.driver_mut().advance();
         self.check_opens();
         self.check_sealing_and_rotation();
         self.check_rotation_by_time();
@@ -81,8 +87,8 @@ impl SimulatedRun<'_> {
     }
 
     fn active(&self, ring: usize) -> u32 {
-        let record = self.driver().shared.catalogue.record(&self.names[ring]);
-        let active = record.and_then(|record| record.active());
+        let record = self.driver().record(ring);
+        let active = record.as_ref().and_then(|record| record.active());
         active
             .unwrap_or_else(|| panic!("keyring {ring} has no active version: {record:?}"))
             .number
@@ -93,6 +99,7 @@ impl SimulatedRun<'_> {
         for _ in 0..40 {
             self.traffic.path().finish_batches();
             self.driver_mut().refill();
+            self.driver_mut().advance();
             match self.traffic.path().burst_of(0, ring, 1) {
                 Ok(()) => return,
                 Err(error) => last = Some(error),
@@ -115,13 +122,7 @@ impl SimulatedRun<'_> {
             self.wait(Duration::from_hours(1));
         }
         for (ring, active) in numbers.into_iter().enumerate() {
-            let record = self
-                .driver()
-                .shared
-                .catalogue
-                .record(&self.names[ring])
-                .cloned()
-                .unwrap();
+            let record = self.driver().record(ring).unwrap();
             self.counts.versions += u64::try_from(record.versions.len()).unwrap();
             for version in record
                 .versions
@@ -133,8 +134,10 @@ impl SimulatedRun<'_> {
                     State::Archived => stays_archived(&self.terms[ring]),
                     State::PreActive | State::Ready | State::Active | State::DecryptOnly => false,
                 };
-                let ring = &self.driver().keyrings[ring].engine;
-                assert!(right, "it has not come to its end: {version:?}, {ring:?}");
+                let engine = self
+                    .driver()
+                    .keyring(ring, |keyring, _shared| keyring.engine.clone());
+                assert!(right, "it has not come to its end: {version:?}, {engine:?}");
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::catalogue::View;
 use crate::envelope::{Claim, Kid, Proof, VersionKey};
+use crate::later::wait;
 use crate::rotation::engine::Member;
 use crate::rotation::external::{Fleet, FleetEvent};
 
@@ -116,7 +117,7 @@ impl MembersState {
     fn key(&mut self, kid: Kid) -> Option<VersionKey> {
         self.view.refresh().ok()?;
         let (keyring, version) = self.view.find_by_kid(kid)?;
-        self.view.version_key(keyring, version.number).ok()
+        wait(self.view.version_key(keyring, version.number)).ok()
     }
 }
 

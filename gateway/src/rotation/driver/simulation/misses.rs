@@ -26,6 +26,7 @@ const ARCHIVED: u32 = MAX_ON_DEMAND + 20;
 fn ask(bench: &mut Bench, kid: Kid, spent: Duration) -> Receiver<Verdict> {
     let verdict = put(bench, kid, spent);
     bench.driver.serve_misses();
+    bench.driver.advance();
     verdict
 }
 
@@ -93,7 +94,7 @@ fn whoever_no_longer_waits_has_nothing_loaded() {
     bench.ask(Order::Rotate);
     bench.ask(Order::Archive(1));
     let kid = bench.driver.kid(0, 1).unwrap();
-    bench.driver.shared.loaded.forget(kid);
+    bench.driver.shared(|shared| shared.loaded.forget(kid));
     let before = snapshots(&bench);
     drop(put(&mut bench, kid, Duration::ZERO));
     bench.driver.serve_misses();
@@ -172,7 +173,7 @@ fn version_whose_secret_cannot_be_unwrapped_is_told_from_one_that_nobody_knows()
     bench.ask(Order::Archive(1));
     let kid = bench.driver.kid(0, 1).unwrap();
     for (is_away, verdict) in [(true, Verdict::Unloadable), (false, Verdict::Loaded)] {
-        bench.driver.shared.loaded.forget(kid);
+        bench.driver.shared(|shared| shared.loaded.forget(kid));
         away.store(is_away, Ordering::Relaxed);
         let mut told = ask(&mut bench, kid, Duration::ZERO);
         assert_eq!(told.try_recv(), Ok(verdict));

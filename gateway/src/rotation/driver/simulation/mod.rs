@@ -51,6 +51,7 @@ mod oracle;
 mod order_outcomes;
 mod regressions;
 mod simulated_run;
+mod slow_custodian;
 mod standstill;
 mod traffic;
 
@@ -58,19 +59,11 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
-use tokio::sync::mpsc;
 
 use environment::Fixture;
 use faults::FaultCounts;
 use simulated_run::{RunCounts, SimulatedRun};
 
-use super::Driver;
-use crate::catalogue::Record;
-use crate::envelope::Kid;
-use crate::keyring::{Miss, Verdict};
-use crate::rotation::{KeyringStatus, Reason};
 use crate::secret::memory;
 
 /// The seeds of an ordinary test run.
@@ -78,35 +71,6 @@ const DEFAULT_SEEDS: Range<u64> = 0..1000;
 
 /// Seeds to run instead: `a..b`, or one.
 const SEEDS: &str = "KEYWAY_SIMULATION_SEEDS";
-
-impl Driver {
-    fn record(&self, ring: usize) -> Option<&Record> {
-        self.keyrings[ring].record(&self.shared)
-    }
-
-    pub(super) fn kid(&self, ring: usize, number: u32) -> Option<Kid> {
-        self.keyrings[ring].kid(&self.shared, number)
-    }
-
-    fn status(&self, ring: usize) -> KeyringStatus {
-        self.keyrings[ring].status(&self.shared)
-    }
-
-    /// Looks a kid up as a new connection does.
-    fn look_for(&mut self, kid: Kid) -> Verdict {
-        let (miss, mut verdict) = Miss::new(kid, Duration::ZERO);
-        let (_nobody, mut none) = mpsc::channel(1);
-        self.misses.put(miss, &mut none);
-        self.serve_misses();
-        verdict.try_recv().unwrap_or(Verdict::Absent)
-    }
-
-    /// Begins a rotation; nobody waits for its end.
-    fn begin_rotation(&mut self, keyring: &str, reason: Reason) {
-        let (keyring, shared) = self.find(keyring).unwrap();
-        keyring.rotate(shared, reason);
-    }
-}
 
 /// The totals of all runs.
 #[derive(Debug, Default)]

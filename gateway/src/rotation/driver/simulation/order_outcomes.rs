@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::super::testing::{Backlog, SimulatedRecords};
 use super::super::{DrainChannel, Driver, Parts};
 use super::environment::{self, Fixture, signer};
 use crate::audit::{Actor, Head, Log, LogDir, LoggedState, Settings, Trigger, WriteFailed};
@@ -15,12 +16,13 @@ use crate::disk::testing::{CrashDisk, DiskFault};
 use crate::disk::{Files, StateDir};
 use crate::envelope::{Kid, Volume};
 use crate::keyring::Keys;
+use crate::later::wait;
 use crate::policy::{Policy, Rule};
 use crate::rotation::drain::{DrainLink, DrainMessage};
 use crate::rotation::engine::Order;
 use crate::rotation::external::{NoInspector, SingleMember};
 use crate::rotation::terms::{DestroyApproval, Retain};
-use crate::rotation::{OrderError, ProcessKind, Reason, Reload, Rotated, RotationConfig, Terms};
+use crate::rotation::{OrderError, ProcessKind, Reason, Reload, RotationConfig, Terms};
 
 /// More writes than any order here makes.
 const STEPS: usize = 80;
@@ -111,10 +113,12 @@ impl OrderBench<'_> {
                 Log::open(place, signer(), now, &self.heads()).unwrap()
             }
         };
+        let (view, records) = SimulatedRecords::of(catalogue, &Backlog::default());
         let parts = Parts {
             held: None,
             drainers: self.drainer.take().into_iter().collect(),
-            catalogue,
+            view,
+            records,
             audit,
             inspector: Box::new(NoInspector),
             fleet: Box::new(SingleMember),
@@ -122,7 +126,7 @@ impl OrderBench<'_> {
             clock: self.clock.clone(),
         };
         let config = self.config("false");
-        self.driver = Some(Driver::start(config, parts).unwrap().0);
+        self.driver = Some(Driver::start_at_once(config, parts).unwrap().0);
     }
 
     /// A configuration with this value of a setting that weakens protection.
@@ -165,13 +169,10 @@ impl OrderBench<'_> {
             if let Order::Approve(_) = order {
                 reason.who = Actor::Uid(7);
             }
-            let done = self.driver().order("default", order, reason);
+            let done = self.driver().order_now("default", order, reason);
             return done.map(drop);
         }
-        let (answer, mut told) = tokio::sync::oneshot::channel();
-        self.driver().rotate("default", reason(), answer);
-        let told: Result<Rotated, OrderError> = told.try_recv().expect("an answer");
-        told.map(drop)
+        self.driver().rotate_now("default", reason()).map(drop)
     }
 
     fn inject(&mut self, fault: Fault) {
@@ -205,6 +206,7 @@ impl OrderBench<'_> {
         for _ in 0..5 {
             self.manual_clock.advance(Duration::from_mins(1));
             self.driver().tick();
+            self.driver().advance();
         }
     }
 
@@ -392,12 +394,12 @@ fn check_reload(fixture: &Fixture, fault: Fault) -> OrderOutcome {
         reason: reason(),
     };
     let wanted = after.settings.clone();
-    let told = bench.driver().reload(after, reload);
+    let told = bench.driver().reload_now(after, reload);
     let struck = bench.disk.has_fired();
     let failed = told.is_err();
     let in_force = if failed { before.settings } else { wanted };
     assert!(
-        bench.driver().shared.settings == in_force,
+        bench.driver().shared(|shared| shared.settings == in_force),
         "{fault:?}: {told:?}"
     );
     bench.clear_fault(Afterwards::KeepRunning, fault);
@@ -445,7 +447,8 @@ async fn revocation_that_cannot_be_written_down_holds_in_a_process_that_drains_t
     let (moved, _told) = tokio::sync::oneshot::channel();
     let driver = bench.driver.take().unwrap();
     let keys = driver.keys();
-    let mut follower = driver.hand_over(DrainChannel { link, moved }, Arc::default());
+    let channel = DrainChannel { link, moved };
+    let mut follower = wait(driver.hand_over(channel)).unwrap();
     bench.inject(Fault::LogClosed);
     follower.refresh();
     assert_eq!(sealing(&keys), Some(1));
@@ -469,7 +472,7 @@ async fn order_that_cannot_be_written_down_stops_a_process_that_drains_and_lends
         let driver = bench.driver.take().unwrap();
         let (keys, kid) = (driver.keys(), driver.kid(0, 1).unwrap());
         let way = DrainChannel { link: ours, moved };
-        let mut follower = driver.hand_over(way, Arc::default());
+        let mut follower = wait(driver.hand_over(way)).unwrap();
         bench.drainer = Some(theirs);
         bench.inject(Fault::LogClosed);
         bench.inject(Fault::FailedWrite(0));
@@ -496,6 +499,7 @@ async fn order_that_cannot_be_written_down_stops_a_process_that_drains_and_lends
         };
         says.send(DrainMessage::NeedBudget(kid, wish)).unwrap();
         bench.driver().handle_drainers();
+        bench.driver().advance();
         let lent = Volume::default();
         let answers = std::iter::from_fn(|| says.receive().ok());
         let answer = answers.filter(|said| matches!(said, DrainMessage::Granted(..)));
@@ -505,9 +509,7 @@ async fn order_that_cannot_be_written_down_stops_a_process_that_drains_and_lends
         );
         bench
             .driver()
-            .shared
-            .drainers
-            .broadcast(DrainMessage::CatalogueChanged);
+            .shared(|shared| shared.drainers.broadcast(DrainMessage::CatalogueChanged));
         follower.tick();
         assert_eq!(sealing(&keys), None, "{order:?}");
     }

@@ -8,12 +8,13 @@ use super::environment::{Fixture, audit_log_dir, signer};
 use crate::audit::{Line, Log, Settings, Trigger};
 use crate::catalogue::{Catalogue, State};
 use crate::clock::{Clock, ManualClock};
-use crate::custody::Custodian;
+use crate::custodian::Custodian;
 use crate::disk::Files;
 use crate::disk::testing::{CrashDisk, DiskFault};
 use crate::envelope::{Binding, OVERHEAD};
 use crate::keyring::{Lanes, WorkerId};
 use crate::policy::{Policy, Rule};
+use crate::rotation::driver::testing::{Backlog, SimulatedRecords};
 use crate::rotation::driver::{Driver, Parts};
 use crate::rotation::engine::Order;
 use crate::rotation::external::{NoInspector, SingleMember};
@@ -96,7 +97,7 @@ impl Bench {
             what: "a test".to_owned(),
             reason: Reason::of_gateway(Trigger::Manual, "a test"),
         };
-        self.driver.reload(config, reload).unwrap();
+        self.driver.reload_now(config, reload).unwrap();
     }
 
     pub(super) fn ask(&mut self, order: Order) {
@@ -107,7 +108,7 @@ impl Bench {
         if order == Order::Rotate {
             drop(self.rotate());
         } else {
-            drop(self.driver.order("default", order, reason));
+            drop(self.driver.order_now("default", order, reason));
         }
     }
 
@@ -119,6 +120,7 @@ impl Bench {
             Reason::of_gateway(Trigger::Manual, "a test says so"),
             answer,
         );
+        self.driver.advance();
         told.try_recv().ok()
     }
 
@@ -127,6 +129,7 @@ impl Bench {
         for _ in 0..60 {
             self.manual_clock.advance(Duration::from_mins(1));
             self.driver.tick();
+            self.driver.advance();
         }
     }
 
@@ -184,10 +187,12 @@ fn start(
     let files: Arc<dyn Files> = Arc::<CrashDisk>::clone(disk);
     let now = jiff::Timestamp::try_from(clock.wall()).unwrap();
     let catalogue = Catalogue::open_on(fixture.lock(), Arc::clone(&files), custodian).unwrap();
+    let (view, records) = SimulatedRecords::of(catalogue, &Backlog::default());
     let parts = Parts {
         held: None,
         drainers: Vec::new(),
-        catalogue,
+        view,
+        records,
         audit: Log::open(audit_log_dir(files, fixture.dir()), signer(), now, &[]).unwrap(),
         inspector: Box::new(NoInspector),
         fleet: Box::new(SingleMember),
@@ -204,7 +209,7 @@ fn start(
         workers: 1,
         settings: Settings::default(),
     };
-    let (driver, _misses) = Driver::start(config, parts).unwrap();
+    let (driver, _misses) = Driver::start_at_once(config, parts).unwrap();
     driver
 }
 
@@ -296,15 +301,19 @@ fn question_before_a_destruction_names_subjects_that_a_reload_took_away() {
     let mut bench = Bench::new(&fixture);
     bench.reload("agents.>", Terms::default());
     bench.ask(Order::Rotate);
-    let question = bench.driver.keyrings[0]
-        .question(&bench.driver.shared, 1)
-        .unwrap();
-    let asked: Vec<_> = question.subjects.iter().map(ToString::to_string).collect();
+    let question = |number| {
+        let asked = bench
+            .driver
+            .keyring(0, |keyring, shared| keyring.question(shared, number));
+        asked.unwrap()
+    };
+    let asked: Vec<_> = question(1)
+        .subjects
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(asked, ["agents.>", ">"]);
-    let question = bench.driver.keyrings[0]
-        .question(&bench.driver.shared, 2)
-        .unwrap();
-    assert_eq!(question.subjects.len(), 1);
+    assert_eq!(question(2).subjects.len(), 1);
 }
 
 #[test]
@@ -312,8 +321,10 @@ fn version_is_not_destroyed_unforced_while_its_overlap_lasts() {
     let fixture = Fixture::new();
     let mut bench = Bench::new(&fixture);
     bench.ask(Order::Rotate);
-    let (keyring, shared) = bench.driver.find("default").unwrap();
-    let error = keyring.may_destroy(shared, Order::Destroy(1)).unwrap_err();
+    let may = bench.driver.keyring(0, |keyring, shared| {
+        keyring.may_destroy(shared, Order::Destroy(1))
+    });
+    let error = may.unwrap_err();
     assert!(error.to_string().contains("overlap"), "{error}");
 }
 
@@ -349,8 +360,10 @@ fn rotation_whose_time_comes_between_two_ticks_is_answered_when_it_is_done() {
     );
     bench.manual_clock.advance(Duration::from_secs(1));
     bench.driver.answer_pending_rotations();
+    bench.driver.advance();
     assert!(told.try_recv().is_err(), "it is not done yet");
     bench.driver.tick();
+    bench.driver.advance();
     let rotated = told.try_recv().unwrap().unwrap();
     assert!(rotated.to.ends_with(".3"), "{rotated:?}");
 }
@@ -400,19 +413,21 @@ fn order_that_was_told_to_have_failed_is_not_carried_out_later() {
                 bench.ask(*before);
             }
             let seen = |bench: &Bench| {
-                let version = bench.driver.record(0).unwrap().version(1).unwrap();
+                let record = bench.driver.record(0).unwrap();
+                let version = record.version(1).unwrap();
                 (version.state, version.proposed.clone())
             };
             let before = seen(&bench);
             bench.disk.arm(step, DiskFault::Error(ErrorKind::Other));
             let reason = Reason::of_gateway(Trigger::Manual, "a test says so");
-            let told = bench.driver.order("default", order, reason);
+            let told = bench.driver.order_now("default", order, reason);
             if !bench.disk.has_fired() {
                 break;
             }
             for _ in 0..5 {
                 bench.manual_clock.advance(Duration::from_mins(1));
                 bench.driver.tick();
+                bench.driver.advance();
             }
             assert_eq!(
                 seen(&bench) == before,

@@ -3,32 +3,38 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use futures_util::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
+use tokio::sync::oneshot::Receiver;
+use tokio::sync::oneshot::error::TryRecvError;
 
 use super::check::Observed;
 use super::environment::{AnswerDelivery, Bus, FaultyFiles, Fixture, audit_log_dir, signer};
 use super::faults::{Faults, Rng};
 use super::members::Members;
 use super::oracle::Oracle;
-use super::traffic::Traffic;
+use super::traffic::{Traffic, VersionId};
 use crate::audit::{Actor, Log, LoggedState, Settings, Trigger};
 use crate::catalogue::{Catalogue, View};
 use crate::clock::{Clock, ManualClock};
-use crate::custody::Custodian;
+use crate::custodian::Custodian;
 use crate::disk::Files;
 use crate::disk::testing::CrashDisk;
 use crate::envelope::Suite;
 use crate::policy::{KeyringName, Policy, Rule};
+use crate::rotation::driver::testing::{Backlog, SimulatedRecords, complete_all};
 use crate::rotation::driver::{Driver, Parts};
 use crate::rotation::reason::Reason;
 use crate::rotation::terms::{DestroyApproval, Limit, OpenPolicy, Retain, Rotate, Terms};
-use crate::rotation::{ProcessKind, RotationConfig};
+use crate::rotation::{KeyringStatus, OrderError, ProcessKind, RotationConfig};
 
 /// A gateway and its simulated environment.
 pub(super) struct SimulatedRun<'h> {
     pub(super) fixture: &'h Fixture,
     pub(super) rng: Rng,
+    /// Decides what disk and custodian do when.
+    rng_of_work: Rng,
+    /// Revocations that have not been answered yet.
+    pub(super) revocations: Vec<(VersionId, Receiver<Result<KeyringStatus, OrderError>>)>,
     pub(super) faults: Faults,
     pub(super) traffic: Traffic,
     pub(super) disk: Arc<CrashDisk>,
@@ -45,6 +51,7 @@ pub(super) struct SimulatedRun<'h> {
     custodian: Arc<dyn Custodian>,
     policy: Arc<Policy>,
     pub(super) bus: Bus,
+    pub(super) backlog: Backlog,
     pub(super) clock: Clock,
     pub(super) manual_clock: ManualClock,
     begun: Instant,
@@ -95,7 +102,8 @@ impl<'h> SimulatedRun<'h> {
             .collect();
         let limits = terms.iter().map(|terms| terms.limit).collect();
         let traffic = Traffic::new(seed, (&policy, limits), &clock, &disk);
-        let custodian = fixture.custodian(&faults, &traffic, &manual_clock);
+        let backlog = Backlog::default();
+        let custodian = fixture.custodian(&faults, &traffic, (&manual_clock, &backlog));
         let others = if rng.one_in(3) { rng.between(1, 2) } else { 0 };
         let members = Members::new(
             usize::try_from(others).unwrap(),
@@ -113,15 +121,13 @@ impl<'h> SimulatedRun<'h> {
             fixture,
             faults,
             bus: Bus::new(&traffic),
+            backlog,
+            revocations: Vec::new(),
             members,
             view: fixture.view(&disk).unwrap(),
             observed: Observed::default(),
             oracle,
-            names: policy
-                .keyrings()
-                .iter()
-                .map(|rule| rule.name.clone())
-                .collect(),
+            names: names(&policy),
             terms,
             counts: RunCounts::default(),
             driver: None,
@@ -135,7 +141,9 @@ impl<'h> SimulatedRun<'h> {
             disk,
             traffic,
             rng,
+            rng_of_work: Rng::new(seed, 4),
         };
+        play.delay_work(seed);
         play.note_retention();
         play.start();
         play
@@ -173,7 +181,7 @@ impl<'h> SimulatedRun<'h> {
             };
             self.bus.deliver(delivery);
         }
-        self.receive_answers();
+        self.complete_work();
         if self.disk.is_dead() {
             let end = self.rng.pick(&[End::PowerCut, End::PowerCut, End::Killed]);
             self.end(end);
@@ -181,18 +189,72 @@ impl<'h> SimulatedRun<'h> {
         self.check();
     }
 
-    /// Hands the answers that have arrived to the driver.
-    pub(super) fn receive_answers(&mut self) {
-        let driver = self.driver_mut();
-        while let Some(Some(told)) = driver.shared.inspections.next().now_or_never() {
-            driver.inspected(told);
+    /// In a part of all runs disk and custodian do a part of their work later, in any order.
+    fn delay_work(&self, seed: u64) {
+        let mut rng = Rng::new(seed, 3);
+        if rng.one_in(2) {
+            self.backlog
+                .set_delays(Some(Box::new(move || rng.one_in(2))));
         }
+    }
+
+    /// Has a part of the work done that disk and custodian are yet to do.
+    fn complete_work(&mut self) {
+        self.driver_mut().advance();
+        for _ in 0..self.rng_of_work.between(0, 12) {
+            let which = self.rng_of_work.index(self.backlog.len());
+            if !self.backlog.complete(which) {
+                break;
+            }
+            self.driver_mut().advance();
+        }
+        self.note_revocations();
+    }
+
+    /// Has all of it done.
+    pub(super) fn complete_all_work(&mut self) {
+        self.driver_mut().advance();
+        while self.backlog.complete(0) {
+            self.driver_mut().advance();
+        }
+        self.note_revocations();
+    }
+
+    /// The process has ended: of what was begun some may still be done.
+    fn drop_work(&mut self) {
+        while self.backlog.len() > 0 && self.rng_of_work.one_in(2) {
+            let which = self.rng_of_work.index(self.backlog.len());
+            self.backlog.complete(which);
+        }
+        self.backlog.clear();
+        self.revocations.clear();
+    }
+
+    /// A revocation that was confirmed stays.
+    fn note_revocations(&mut self) {
+        let is_dead = self.disk.is_dead();
+        let Self {
+            revocations,
+            observed,
+            ..
+        } = self;
+        revocations.retain_mut(|(version, told)| match told.try_recv() {
+            Ok(done) => {
+                if done.is_ok() && !is_dead {
+                    observed.compromised.insert(*version);
+                }
+                false
+            }
+            Err(TryRecvError::Empty) => true,
+            Err(TryRecvError::Closed) => false,
+        });
     }
 
     pub(super) fn wait(&mut self, by: Duration) {
         self.traffic.path().finish_batches();
         self.manual_clock.advance(by);
         self.driver_mut().tick();
+        self.driver_mut().advance();
     }
 
     /// How far the wall clock is ahead of the elapsed time.
@@ -230,9 +292,10 @@ impl<'h> SimulatedRun<'h> {
         self.traffic.path().end();
         let mut driver = self.driver.take().unwrap();
         if let End::Stopped = how {
-            driver.settle_all();
+            complete_all(driver.settle_all(), &self.backlog);
         }
         drop(driver);
+        self.drop_work();
         self.revive(how);
         self.start();
     }
@@ -272,6 +335,7 @@ impl<'h> SimulatedRun<'h> {
                     );
                     self.traffic.path().end();
                     self.driver = None;
+                    self.drop_work();
                     let how = self.rng.pick(&[End::PowerCut, End::Killed]);
                     self.revive(how);
                 }
@@ -285,8 +349,10 @@ impl<'h> SimulatedRun<'h> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let files = Arc::clone(&self.files);
         let custodian = Arc::clone(&self.custodian);
-        let catalogue =
-            Catalogue::open_on(self.fixture.lock(), files, custodian).map_err(|e| text(&e))?;
+        let catalogue = self
+            .backlog
+            .at_once(|| Catalogue::open_on(self.fixture.lock(), files, custodian));
+        let catalogue = catalogue.map_err(|e| text(&e))?;
         let now = Timestamp::try_from(self.clock.wall()).unwrap();
         let place = audit_log_dir(Arc::clone(&self.files), self.fixture.dir());
         let audit = match Log::open(place, signer(), now, &[]) {
@@ -297,20 +363,30 @@ impl<'h> SimulatedRun<'h> {
             }
             Err(error) => return Err(text(&error)),
         };
+        let (view, records) = SimulatedRecords::of(catalogue, &self.backlog);
         let parts = Parts {
             held: None,
             drainers: Vec::new(),
-            catalogue,
+            view,
+            records,
             audit,
             inspector: Box::new(self.bus.clone()),
             fleet: Box::new(self.members.clone()),
             clock: self.clock.clone(),
             user: ProcessKind::Gateway,
         };
-        let (driver, _misses) = Driver::start(self.config(), parts).map_err(|e| text(&e))?;
+        let started = Driver::start_with(self.config(), parts, &self.backlog);
+        let (driver, _misses) = started.map_err(|e| text(&e))?;
         self.traffic.path().begin(driver.keys(), self.workers);
         self.driver = Some(driver);
         Ok(())
+    }
+}
+
+impl Drop for SimulatedRun<'_> {
+    /// What is left to be done holds the catalogue, and so its lock.
+    fn drop(&mut self) {
+        self.backlog.clear();
     }
 }
 
@@ -334,6 +410,11 @@ pub(super) fn second_person() -> Reason {
         who: Actor::Uid(2),
         ..operator()
     }
+}
+
+fn names(policy: &Policy) -> Vec<KeyringName> {
+    let rules = policy.keyrings().iter();
+    rules.map(|rule| rule.name.clone()).collect()
 }
 
 fn policy(count: usize) -> Arc<Policy> {

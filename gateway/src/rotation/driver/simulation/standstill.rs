@@ -9,10 +9,11 @@ use strum::VariantArray as _;
 
 use super::environment::Fixture;
 use super::regressions::Bench;
-use crate::custody::{Custodian, Description, UnwrapFailed, WrapFailed, Wrapped};
+use crate::custodian::{Custodian, Description, UnwrapFailed, WrapFailed, Wrapped};
 use crate::disk::testing::DiskFault;
 use crate::envelope::{Binding, OVERHEAD};
 use crate::keyring::{Lanes, SealRefused, WorkerId};
+use crate::later::{Later, ready};
 use crate::rotation::Terms;
 use crate::rotation::engine::Order;
 use crate::rotation::report::PublishStall;
@@ -37,16 +38,24 @@ impl UnavailableCustodian {
 }
 
 impl Custodian for UnavailableCustodian {
-    fn wrap(&self, secret: &Secret, context: &[u8]) -> Result<Wrapped, WrapFailed> {
+    fn wrap<'a>(
+        &'a self,
+        secret: &'a Secret,
+        context: &'a [u8],
+    ) -> Later<'a, Result<Wrapped, WrapFailed>> {
         if self.away.load(Ordering::Relaxed) {
-            return Err(WrapFailed::Cipher);
+            return ready(Err(WrapFailed::Cipher));
         }
         self.kek.wrap(secret, context)
     }
 
-    fn unwrap(&self, wrapped: &Wrapped, context: &[u8]) -> Result<Secret, UnwrapFailed> {
+    fn unwrap<'a>(
+        &'a self,
+        wrapped: &'a Wrapped,
+        context: &'a [u8],
+    ) -> Later<'a, Result<Secret, UnwrapFailed>> {
         if self.away.load(Ordering::Relaxed) {
-            return Err(UnwrapFailed::Damaged);
+            return ready(Err(UnwrapFailed::Damaged));
         }
         self.kek.unwrap(wrapped, context)
     }
@@ -67,15 +76,20 @@ impl StandstillBench {
     fn new(fixture: &Fixture) -> Self {
         let (custodian, away) = UnavailableCustodian::new(fixture);
         let bench = Bench::with(fixture, custodian, terms(20_000));
-        let lanes = Lanes::new(WorkerId(0), bench.driver.shared.clock.instant());
+        let lanes = Lanes::new(
+            WorkerId(0),
+            bench.driver.shared(|shared| shared.clock.instant()),
+        );
         Self { bench, away, lanes }
     }
 
     /// Seals until that is refused.
     fn seal_until_refused(&mut self) -> SealRefused {
         let snapshot = Arc::clone(&self.bench.driver.keys().load());
-        self.lanes
-            .begin(&snapshot, self.bench.driver.shared.clock.instant());
+        self.lanes.begin(
+            &snapshot,
+            self.bench.driver.shared(|shared| shared.clock.instant()),
+        );
         let keyring = snapshot.policy().by_name("default").unwrap();
         let mut out = [0; 1 + OVERHEAD];
         loop {
@@ -93,9 +107,15 @@ impl StandstillBench {
     /// The reported standstill after a tick, which must also be the announced one.
     fn reported(&mut self) -> Option<PublishStall> {
         self.bench.driver.tick();
+        self.bench.driver.advance();
         let status = self.bench.driver.status(0);
         assert_eq!(status.stopped.is_some(), status.standstill().is_some());
-        assert_eq!(self.bench.driver.keyrings[0].stopped, status.stopped);
+        assert_eq!(
+            self.bench
+                .driver
+                .keyring(0, |keyring, _shared| keyring.stopped),
+            status.stopped
+        );
         status.stopped
     }
 }
@@ -127,13 +147,16 @@ fn cause(stopped: PublishStall, setup: &mut StandstillBench) {
             setup.bench.reload(">", terms(10));
             away(setup);
             setup.bench.driver.refill();
+            setup.bench.driver.advance();
             assert_eq!(setup.seal_until_refused(), SealRefused::BudgetExhausted);
             setup.bench.driver.refill();
+            setup.bench.driver.advance();
         }
         PublishStall::NotReserved => {
             setup.bench.disk.capacity(Some(setup.bench.disk.used()));
             assert_eq!(setup.seal_until_refused(), SealRefused::BudgetExhausted);
             setup.bench.driver.refill();
+            setup.bench.driver.advance();
         }
     }
 }

@@ -1,22 +1,42 @@
-//! The custodian of the key-encryption key (KEK), as a trait.
+//! The custodian of the key-encryption key (KEK) as the rest of the gateway knows it, and what it wraps.
+//!
+//! A [`Custodian`] guards the KEK. What it wraps is bound to a context, so that a wrapped secret is useless in another record.
 
-use super::wrapped::{KekId, Wrapped};
+mod signing;
+mod wrapped;
+
+pub use signing::{
+    SigningKeyNotMade, SigningKeyUnusable, SigningPurpose, create_signing_key, open_signing_key,
+    public_signing_key,
+};
+pub(crate) use wrapped::FORMAT;
+pub use wrapped::{KekId, ParseWrappedError, Wrapped};
+
 use crate::fault::{Fault, Faulty};
+use crate::later::Later;
 use crate::secret::{NoEntropy, Secret};
 
-/// Guards the KEK.
+/// Guards the KEK. Answers come later; one that waits for another process or host does so on a thread of its own, with a deadline.
 pub trait Custodian: Send + Sync {
     /// Wraps a secret; only the same context unwraps it.
     ///
     /// # Errors
     /// [`WrapFailed`].
-    fn wrap(&self, secret: &Secret, context: &[u8]) -> Result<Wrapped, WrapFailed>;
+    fn wrap<'a>(
+        &'a self,
+        secret: &'a Secret,
+        context: &'a [u8],
+    ) -> Later<'a, Result<Wrapped, WrapFailed>>;
 
     /// Unwraps what [`Custodian::wrap`] returned for this context.
     ///
     /// # Errors
     /// [`UnwrapFailed`], which tells another KEK from damage.
-    fn unwrap(&self, wrapped: &Wrapped, context: &[u8]) -> Result<Secret, UnwrapFailed>;
+    fn unwrap<'a>(
+        &'a self,
+        wrapped: &'a Wrapped,
+        context: &'a [u8],
+    ) -> Later<'a, Result<Secret, UnwrapFailed>>;
 
     /// A description for status and logs.
     fn describe(&self) -> Description;

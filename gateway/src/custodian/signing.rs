@@ -12,9 +12,9 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
-use super::custodian::{Custodian, UnwrapFailed, WrapFailed};
-use super::wrapped::Wrapped;
+use super::{Custodian, UnwrapFailed, WrapFailed, Wrapped};
 use crate::fault::{Fault, Faulty};
+use crate::later::wait;
 use crate::secret::{NoEntropy, Secret, on_wiped_thread};
 
 /// The format that this version writes, and the highest that it reads.
@@ -108,7 +108,7 @@ pub fn create_signing_key(
     let pair = on_wiped_thread(|| Ed25519KeyPair::from_seed_unchecked(seed.expose()))
         .map_err(|_rejected| WrapFailed::Cipher)?;
     let public = pair.public_key().as_ref();
-    let wrapped = custodian.wrap(&seed, &[purpose.context(), public].concat())?;
+    let wrapped = wait(custodian.wrap(&seed, &[purpose.context(), public].concat()))?;
     let json = format!(
         "{{\n  \"format\": {FORMAT},\n  \"public\": \"{}\",\n  \"wrapped\": \"{wrapped}\"\n}}\n",
         BASE64.encode(public),
@@ -130,7 +130,7 @@ pub fn open_signing_key(
         .wrapped
         .parse()
         .map_err(|e| damaged(format!("`wrapped`: {e}")))?;
-    let seed = custodian.unwrap(&wrapped, &[purpose.context(), &public].concat())?;
+    let seed = wait(custodian.unwrap(&wrapped, &[purpose.context(), &public].concat()))?;
     on_wiped_thread(|| Ed25519KeyPair::from_seed_and_public_key(seed.expose(), &public))
         .map_err(|_rejected| damaged("seed and public key do not belong together"))
 }
@@ -166,7 +166,7 @@ fn damaged(what: impl Into<String>) -> SigningKeyUnusable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::custody::local;
+    use crate::custody::Custody;
     use crate::disk::{Lock, StateDir};
     use crate::secret::memory::{find_in_memory, masked, on_deep_stack, with_fewer_cpu_features};
 
@@ -174,14 +174,18 @@ mod tests {
     fn signing_key_opens_for_its_purpose_only_and_shows_its_public_half_to_all() {
         let root = tempfile::tempdir().unwrap();
         let dir = StateDir::create(&root.path().join("state")).unwrap();
-        let kek = local::init(&Lock::acquire(dir).unwrap(), None).unwrap();
-        let (pair, content) = create_signing_key(SigningPurpose::Audit, &kek).unwrap();
+        let kek = Custody::File
+            .opener()
+            .unwrap()
+            .open_or_create(&Lock::acquire(dir).unwrap())
+            .unwrap();
+        let (pair, content) = create_signing_key(SigningPurpose::Audit, &*kek).unwrap();
         let public = pair.public_key().as_ref();
         assert_eq!(public_signing_key(&content).unwrap(), public);
-        let again = open_signing_key(&content, SigningPurpose::Audit, &kek).unwrap();
+        let again = open_signing_key(&content, SigningPurpose::Audit, &*kek).unwrap();
         assert_eq!(again.public_key().as_ref(), public);
         assert!(matches!(
-            open_signing_key(&content, SigningPurpose::Catalogue, &kek),
+            open_signing_key(&content, SigningPurpose::Catalogue, &*kek),
             Err(SigningKeyUnusable::Unwrap(UnwrapFailed::Damaged))
         ));
         let newer = String::from_utf8(content.clone()).unwrap();
@@ -198,19 +202,24 @@ mod tests {
     #[test]
     fn signing_leaves_no_copy_of_the_seed_in_memory() {
         with_fewer_cpu_features(
-            "custody::signing::tests::signing_leaves_no_copy_of_the_seed_in_memory",
+            "custodian::signing::tests::signing_leaves_no_copy_of_the_seed_in_memory",
         );
         let seed = on_deep_stack(|| {
             let root = tempfile::tempdir().unwrap();
             let dir = StateDir::create(&root.path().join("state")).unwrap();
-            let kek = local::init(&Lock::acquire(dir).unwrap(), None).unwrap();
-            let (made, content) = create_signing_key(SigningPurpose::Audit, &kek).unwrap();
-            let opened = open_signing_key(&content, SigningPurpose::Audit, &kek).unwrap();
+            let kek = Custody::File
+                .opener()
+                .unwrap()
+                .open_or_create(&Lock::acquire(dir).unwrap())
+                .unwrap();
+            let (made, content) = create_signing_key(SigningPurpose::Audit, &*kek).unwrap();
+            let opened = open_signing_key(&content, SigningPurpose::Audit, &*kek).unwrap();
             drop((made, on_wiped_thread(|| opened.sign(b"what"))));
             let (json, public) = read(&content).unwrap();
             let context = [SigningPurpose::Audit.context(), &public].concat();
-            let seed = kek.unwrap(&json.wrapped.parse().unwrap(), &context);
-            masked(seed.ok().unwrap().expose())
+            let wrapped = json.wrapped.parse().unwrap();
+            let seed = kek.unwrap(&wrapped, &context);
+            masked(wait(seed).ok().unwrap().expose())
         });
         assert_eq!(find_in_memory(&seed), Vec::<String>::new());
     }

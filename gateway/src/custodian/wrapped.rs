@@ -15,15 +15,15 @@ use std::str::FromStr;
 use data_encoding::{BASE64, HEXLOWER};
 
 /// Length of every wrapped secret, in bytes.
-pub(super) const LEN: usize = 69;
+pub(crate) const LEN: usize = 69;
 
 /// A wrapped secret. Its text form is base64.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Wrapped(pub(super) [u8; LEN]);
+pub struct Wrapped(pub(crate) [u8; LEN]);
 
 /// A KEK's id, derived from it one way.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct KekId(pub(super) [u8; 8]);
+pub struct KekId(pub(crate) [u8; 8]);
 
 /// Why a text is not a wrapped secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,19 +37,19 @@ pub enum ParseWrappedError {
 }
 
 /// The parts of a wrapped secret.
-pub(super) struct Parts<'a> {
-    pub(super) prefix: &'a [u8; 9],
-    pub(super) kek: KekId,
-    pub(super) nonce: [u8; 12],
-    pub(super) ciphertext: &'a [u8; 32],
-    pub(super) tag: &'a [u8; 16],
+pub(crate) struct Parts<'a> {
+    pub(crate) prefix: &'a [u8; 9],
+    pub(crate) kek: KekId,
+    pub(crate) nonce: [u8; 12],
+    pub(crate) ciphertext: &'a [u8; 32],
+    pub(crate) tag: &'a [u8; 16],
 }
 
 /// The only format so far.
-pub(super) const FORMAT: u8 = 1;
+pub(crate) const FORMAT: u8 = 1;
 
 impl Wrapped {
-    pub(super) fn parts(&self) -> Option<Parts<'_>> {
+    pub(crate) fn parts(&self) -> Option<Parts<'_>> {
         let (prefix, rest) = self.0.split_first_chunk::<9>()?;
         let (nonce, rest) = rest.split_first_chunk()?;
         let (ciphertext, rest) = rest.split_first_chunk()?;
@@ -65,7 +65,7 @@ impl Wrapped {
     }
 
     /// `None` unless the parts have the length of a wrapped secret.
-    pub(super) fn join(parts: &[&[u8]]) -> Option<Self> {
+    pub(crate) fn join(parts: &[&[u8]]) -> Option<Self> {
         parts.concat().try_into().ok().map(Self)
     }
 }
