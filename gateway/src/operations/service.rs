@@ -51,10 +51,6 @@ impl Operations {
     ///
     /// # Errors
     /// [`Error`]. After an error of a revocation nothing is sealed under the version either, if there is one.
-    #[expect(
-        clippy::large_stack_frames,
-        reason = "one arm for each order; each of their futures is on the heap"
-    )]
     pub async fn carry_out(&self, order: Order) -> Result<Report, Error> {
         match order {
             Order::Rotate(keyring, asked) => {
