@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::check_json::Json;
+use super::check_json::{Json, go_fold};
 use super::connect::Connect;
 use super::info::{self, Info, Tls};
 use super::{Buffer, NotAnObject, header};
@@ -207,16 +207,6 @@ fn go_connect(pairs: &Pairs) -> Option<Connect> {
     let mut options = Connect::default();
     let taken = options.apply(canonical.as_bytes(), None, &mut Buffer::new());
     taken.is_ok().then_some(options)
-}
-
-/// A key as Go compares it.
-pub(super) fn go_fold(key: &str) -> String {
-    let fold = |c| match c {
-        '\u{17F}' => 's',
-        '\u{212A}' => 'k',
-        _ => char::to_ascii_lowercase(&c),
-    };
-    key.chars().map(fold).collect()
 }
 
 fn pairs_of(json: &[u8]) -> Option<Pairs> {

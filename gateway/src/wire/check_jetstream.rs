@@ -5,8 +5,7 @@ use std::num::NonZeroU64;
 use data_encoding::BASE64;
 
 use super::Buffer;
-use super::check_edits::go_fold;
-use super::check_json::Json;
+use super::check_json::{Json, go_fold};
 use super::jetstream::{self, Delivery, DirectGetBatch, Request, StoredFrom, StoredMessage};
 
 const OVERHEAD: usize = 48;

@@ -5,7 +5,15 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::check_edits::go_fold;
+/// A key as Go compares it.
+pub(super) fn go_fold(key: &str) -> String {
+    let fold = |c| match c {
+        '\u{17F}' => 's',
+        '\u{212A}' => 'k',
+        _ => char::to_ascii_lowercase(&c),
+    };
+    key.chars().map(fold).collect()
+}
 
 /// A value.
 #[derive(Clone, Debug, PartialEq)]

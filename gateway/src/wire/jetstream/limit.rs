@@ -55,7 +55,8 @@ fn wider(limit: i64, overhead: usize) -> Option<i64> {
     let bytes = u64::try_from(limit).ok().filter(|bytes| *bytes > 0)?;
     let overhead = u64::try_from(overhead).unwrap_or(u64::MAX);
     let wider = bytes.saturating_add(overhead.saturating_mul(room(bytes)));
-    Some(i64::try_from(wider).unwrap_or(i64::MAX))
+    let wider = i64::try_from(wider).unwrap_or(i64::MAX);
+    (wider != limit).then_some(wider)
 }
 
 /// The largest limit of which [`wider`] makes no more than this. `None`: there is none, and it stays as it is.
