@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::dataplane::{self, Tls};
+use crate::fault::Faulty;
 use crate::metrics::{self, Side};
 use crate::tls::{self, Acceptor, Changed, Dialer, ReloadableConfig, Settings};
 
@@ -129,7 +130,7 @@ impl Certificates {
                 reloaded.applied.extend(files);
                 None
             }
-            Err(error) => Some(error.to_string()),
+            Err(error) => Some(error.with_help()),
         };
         if let Some(wrong) = &wrong {
             self.meters.reload_failed(side);

@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use crate::admin::{ApiError, Reload, ReloadFuture};
 use crate::audit::{Action, Change, Trigger};
 use crate::config::{Errors, Finding, GatewayConfig, Keyring, Warning, settings};
-use crate::fault::Who;
+use crate::fault::{Faulty, Who};
 use crate::operations::{Caller, Mistake, Problem, Reloaded};
 use crate::policy::KeyringName;
 use crate::rotation::{self, Rotation};
@@ -125,7 +125,7 @@ impl Reloader {
         let config = reloaded_config(&self.started, next);
         let done = rotation.reload(config, reload).await;
         done.map_err(|error| {
-            tracing::error!(%error, "the configuration is not reloaded");
+            tracing::error!(error = %error.with_help(), "the configuration is not reloaded");
             ApiError::of(&error).into_problem()
         })
     }

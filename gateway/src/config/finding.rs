@@ -7,8 +7,6 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::fault::{Fault, Faulty, Retry, Who};
-
 /// An error or warning about a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
@@ -244,15 +242,6 @@ impl fmt::Display for Warning {
 }
 
 impl std::error::Error for Errors {}
-
-impl Faulty for Errors {
-    fn fault(&self) -> Fault {
-        Fault {
-            who: Who::Operator,
-            retry: Retry::Never,
-        }
-    }
-}
 
 fn in_order(findings: &mut Vec<Finding>) {
     findings.sort_by_key(|finding| (finding.line, finding.column));

@@ -1,7 +1,7 @@
 //! The custodian of the key-encryption key (KEK), as a trait.
 
 use super::wrapped::{KekId, Wrapped};
-use crate::fault::{Fault, Faulty};
+use crate::fault::{Fault, faults};
 use crate::secret::{NoEntropy, Secret};
 
 /// Guards the KEK.
@@ -50,9 +50,7 @@ pub enum WrapFailed {
 #[non_exhaustive]
 pub enum UnwrapFailed {
     /// Wrapped under another KEK.
-    #[error(
-        "it is wrapped under the key-encryption key {wrapped}, but the one in use is {ours}; restore the `kek` (or `kek.json`) that belongs to this state directory"
-    )]
+    #[error("it is wrapped under the key-encryption key {wrapped}, but the one in use is {ours}")]
     OtherKek {
         /// The KEK that wrapped it.
         wrapped: KekId,
@@ -60,26 +58,16 @@ pub enum UnwrapFailed {
         ours: KekId,
     },
     /// Wrapped under this KEK, but bytes or context differ.
-    #[error(
-        "the wrapped secret is damaged, or was moved here from another record; restore the file from a backup"
-    )]
+    #[error("the wrapped secret is damaged, or was moved here from another record")]
     Damaged,
 }
 
-impl Faulty for WrapFailed {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::NoEntropy(_) => Fault::OPERATOR_LATER,
-            Self::Cipher => Fault::DEFECT,
-        }
-    }
-}
+faults! { WrapFailed {
+    Self::NoEntropy(error) => error.fault(),
+    Self::Cipher => Fault::DEFECT,
+} }
 
-impl Faulty for UnwrapFailed {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::OtherKek { .. } => Fault::CUSTODIAN,
-            Self::Damaged => Fault::OPERATOR,
-        }
-    }
-}
+faults! { UnwrapFailed {
+    Self::OtherKek { .. } => Fault::custodian("restore the `kek` (or `kek.json`) that belongs to this state directory"),
+    Self::Damaged => Fault::operator("restore the file from a backup"),
+} }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::envelope::{Claim, Kid, Proof, VersionKey};
+use crate::fault::{Failure, Fault};
 use crate::retention::{JetStream, RetentionAnswer, RetentionQuestion};
 
 use super::engine::Member;
@@ -66,8 +67,10 @@ impl Inspector for JetStream {
 
 impl Inspector for NoInspector {
     fn inspect(&self, _question: RetentionQuestion) -> Inspection {
-        let why = "JetStream cannot be asked; give the gateway a connection of its own, section [control]";
-        Inspection::Answered(RetentionAnswer::Unknown(why.to_owned()))
+        Inspection::Answered(RetentionAnswer::Unknown(Failure::new(
+            "JetStream cannot be asked",
+            Fault::operator("give the gateway a connection of its own, section [control]"),
+        )))
     }
 }
 

@@ -35,10 +35,9 @@ fn streams(deployment: &Deployment) -> Vec<Finding> {
         )];
     };
     let survey = JetStream::new(config.clone()).survey();
-    let mut findings: Vec<_> = survey
-        .doubts
-        .iter()
-        .map(|doubt| doubt_finding(doubt))
+    let doubts = survey.doubts.iter();
+    let mut findings: Vec<_> = doubts
+        .map(|doubt| Finding::warning("streams", &doubt.what, doubt.fault.help()))
         .collect();
     let rules = deployment.checked.policy.keyrings();
     for renaming in &survey.renamings {
@@ -61,11 +60,6 @@ fn streams(deployment: &Deployment) -> Vec<Finding> {
         ));
     }
     findings
-}
-
-fn doubt_finding(doubt: &str) -> Finding {
-    let (what, remedy) = doubt.split_once("; ").unwrap_or((doubt, "ask again"));
-    Finding::warning("streams", what, remedy)
 }
 
 /// A problem where a keyring needs an alias for a transform.

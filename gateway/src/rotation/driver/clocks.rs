@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::audit::Fact;
 use crate::catalogue::{ClockChange, View};
+use crate::fault::Faulty;
 use crate::policy::{KeyringName, Plaintext, Policy};
 use crate::rotation::engine::VersionView;
 
@@ -48,7 +49,7 @@ impl Shared {
         for keyring in policy.keyrings().iter().map(|rule| &rule.name) {
             self.warn_if_active_in_future(keyring);
             if let Err(error) = self.catalogue.cap_times(keyring, &self.clock) {
-                tracing::warn!(%keyring, %error, "key versions whose times lie in the future cannot be put right; tried again at the next start");
+                tracing::warn!(%keyring, error = %error.with_help(), "key versions whose times lie in the future cannot be put right; tried again at the next start");
             }
         }
         self.keep_time();
@@ -81,7 +82,7 @@ impl Shared {
         self.time_kept = Some(self.clock.instant());
         self.catalogue.set_audit_head(self.journal.head());
         if let Err(error) = self.catalogue.save_clock(&self.clock) {
-            tracing::warn!(%error, "how far time has come cannot be written down; tried again in a minute");
+            tracing::warn!(error = %error.with_help(), "how far time has come cannot be written down; tried again in a minute");
         }
     }
 
@@ -110,7 +111,7 @@ impl Shared {
         let wall = self.wall();
         let seconds = step.as_secs();
         if let Err(error) = self.journal.note_or_defer(Fact::ClockSet { seconds }, wall) {
-            tracing::error!(%error, "the audit log does not say that the clock was set");
+            tracing::error!(error = %error.with_help(), "the audit log does not say that the clock was set");
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::catalogue::{State, Version};
+use crate::fault::Faulty;
 use crate::policy::{Pattern, Rule};
 use crate::retention::{RetentionAnswer, RetentionQuestion};
 use crate::rotation::engine::{Event, KeyringState, Order, Refused, RetentionVerdict};
@@ -92,7 +93,7 @@ impl ManagedKeyring {
             InspectionPurpose::Why(answer) => {
                 let kept = self.kept(shared, number).map(|mut kept| {
                     kept.reasons.extend(match verdict(stored) {
-                        RetentionVerdict::Held(evidence) => Some(evidence),
+                        RetentionVerdict::Held(evidence) => Some(evidence.with_help()),
                         RetentionVerdict::Clear(_) => None,
                     });
                     kept
@@ -105,7 +106,10 @@ impl ManagedKeyring {
     /// Before a version is destroyed: what was opened here recently, and what JetStream still holds.
     pub(super) fn inspect(&self, shared: &Shared, number: u32) -> Vec<Event> {
         if let Some(recent) = self.opened_recently(shared, number) {
-            return vec![Event::Inspected(number, RetentionVerdict::Held(recent))];
+            return vec![Event::Inspected(
+                number,
+                RetentionVerdict::Held(recent.into()),
+            )];
         }
         match self.inquire(shared, number) {
             None => Vec::new(),
@@ -161,7 +165,7 @@ impl ManagedKeyring {
         let overlap = overlap.filter(|ends| *ends > shared.wall());
         let overlap = overlap.map(|ends| format!("its overlap lasts until {ends}"));
         match overlap.or_else(|| self.opened_recently(shared, number)) {
-            Some(evidence) => Err(OrderError::Held(evidence)),
+            Some(evidence) => Err(OrderError::Held(evidence.into())),
             None => Ok(()),
         }
     }

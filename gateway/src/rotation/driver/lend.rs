@@ -2,6 +2,7 @@
 
 use crate::catalogue::RotateError;
 use crate::envelope::{Kid, Volume};
+use crate::fault::Faulty;
 use crate::rotation::drain::DrainMessage;
 use crate::rotation::engine::{Event, LimitHeadroom};
 
@@ -50,7 +51,7 @@ impl Driver {
             return Volume::default();
         };
         keyring.lend(&mut self.shared, kid, wish).unwrap_or_else(|error| {
-            tracing::error!(%error, "nothing can be reserved for a process that drains; it asks again");
+            tracing::error!(error = %error.with_help(), "nothing can be reserved for a process that drains; it asks again");
             self.shared.refresh_catalogue();
             self.sync_engines();
             Volume::default()

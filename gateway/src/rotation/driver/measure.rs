@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::catalogue::State;
 use crate::envelope::Volume;
+use crate::fault::Failure;
 use crate::metrics::{ActiveKey, AuditLogState, RotationOutcome, RotationStep};
-use crate::rotation::engine::{Failure, Step};
+use crate::rotation::engine::Step;
 use crate::rotation::reason::Reason;
 
 use super::keyring::ManagedKeyring;

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::catalogue::View;
 use crate::envelope::Kid;
+use crate::fault::Faulty;
 use crate::keyring::{Miss, RateLimiter, Verdict};
 use crate::metrics::{self, Counter};
 
@@ -89,8 +90,8 @@ impl Misses {
     }
 }
 
-fn failed(kid: Kid, error: &dyn std::error::Error) -> Verdict {
-    tracing::warn!(%kid, %error, "a key version cannot be loaded");
+fn failed(kid: Kid, error: &impl Faulty) -> Verdict {
+    tracing::warn!(%kid, error = %error.with_help(), "a key version cannot be loaded");
     Verdict::Unloadable
 }
 

@@ -2,6 +2,7 @@
 
 use crate::audit::Outcome;
 use crate::catalogue::Mark;
+use crate::fault::Faulty;
 use crate::rotation::config::ProcessKind;
 use crate::rotation::engine::{Event, Order, OrderRequest, Step};
 use crate::rotation::error::OrderError;
@@ -15,7 +16,7 @@ use super::shared::Shared;
 
 /// Appended to the error of a failed rotation whose successor could not be marked as withdrawn.
 const NOT_WITHDRAWN: &str =
-    "; what it has made could not be discarded, and a restart before it can be goes on with it";
+    "what it has made could not be discarded, and a restart before it can be goes on with it";
 
 impl ManagedKeyring {
     /// Begins a rotation; yields the version that was active before. In a fleet it ends later.
@@ -54,7 +55,7 @@ impl ManagedKeyring {
         let first = failed.next();
         if first.is_some() && !self.withdraw(shared) {
             for failure in first.into_iter().chain(failed) {
-                failure.text.push_str(NOT_WITHDRAWN);
+                failure.fault = failure.fault().and(NOT_WITHDRAWN);
             }
         }
         for (answer, rotated) in rotated {
@@ -115,7 +116,7 @@ impl ManagedKeyring {
             // The caller writes the refusal.
             self.unaudited = None;
         }
-        let failed = Outcome::Failed(error.to_string().into());
+        let failed = Outcome::Failed(error.with_help().into());
         self.audit_if_unaudited(shared, order, &failed);
         // What is answered with a failure must not happen later, except for a revocation, which is retried.
         self.feed(shared, Event::Withdrawn(order));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::catalogue::{RotateError, VersionUsage};
 use crate::envelope::{Kid, Volume};
+use crate::fault::Faulty;
 use crate::keyring::Budget;
 use crate::rotation::engine::Event;
 
@@ -45,12 +46,12 @@ impl ManagedKeyring {
             return;
         }
         let reserved = self.reserve_part(shared, number, part);
-        self.reserve_failure = reserved.as_ref().err().map(ToString::to_string);
+        self.reserve_failure = reserved.as_ref().err().map(Faulty::with_help);
         let Err(error) = reserved else {
             self.size = resized;
             return;
         };
-        tracing::error!(%error, "no more of the budget can be reserved; sealing stops when what is reserved is used up");
+        tracing::error!(error = %error.with_help(), "no more of the budget can be reserved; sealing stops when what is reserved is used up");
         self.meters.event_failed("reserve");
         self.size.again = now.checked_add(Duration::from_secs(1));
         self.read_again(shared);
@@ -79,7 +80,7 @@ impl ManagedKeyring {
         };
         let part = fair(many, left, self.soft());
         if let Err(error) = self.reserve_part(shared, number, part) {
-            tracing::warn!(%error, "publishes may have to wait until the other process serves");
+            tracing::warn!(error = %error.with_help(), "publishes may have to wait until the other process serves");
         }
     }
 
@@ -166,7 +167,7 @@ impl ManagedKeyring {
         let Err(error) = shared.catalogue.record_subjects(&self.name, &subjects) else {
             return;
         };
-        tracing::error!(%error, keyring = %self.name, "the subjects of the keyring cannot be written down; tried again");
+        tracing::error!(error = %error.with_help(), keyring = %self.name, "the subjects of the keyring cannot be written down; tried again");
         // The attempt may have read the result of an earlier one.
         self.read_again(shared);
     }
@@ -245,7 +246,7 @@ impl ManagedKeyring {
         if let Some(active) = self.engine.active()
             && let Err(error) = self.settle(shared, active.number)
         {
-            tracing::warn!(%error, "what was reserved and not sealed counts against the limit");
+            tracing::warn!(error = %error.with_help(), "what was reserved and not sealed counts against the limit");
         }
     }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::audit::{Fact, Outcome};
+use crate::fault::{Failure, Faulty};
 use crate::rotation::config::{Reload, RotationConfig};
 use crate::rotation::drain;
-use crate::rotation::engine::{DestroyRequest, Failure, Order};
+use crate::rotation::engine::{DestroyRequest, Order};
 use crate::rotation::error::OrderError;
 use crate::rotation::reason::Reason;
 use crate::rotation::report::{
@@ -100,7 +101,7 @@ impl Driver {
                 microseconds: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             });
         };
-        let text = |error: &dyn std::error::Error| error.to_string();
+        let text = |error: &dyn Faulty| error.with_help();
         tries("wrap and unwrap a secret", &mut || {
             catalogue.rehearse_custody().err().map(|error| text(&error))
         });

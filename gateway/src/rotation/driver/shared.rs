@@ -11,12 +11,13 @@ use crate::audit::{Fact, Settings};
 use crate::catalogue::{Catalogue, LoadError, Mark, SetError};
 use crate::clock::{Clock, StepDetector};
 use crate::envelope::{Kid, Volume};
+use crate::fault::{Failure, Faulty};
 use crate::keyring::Keys;
 use crate::metrics::{RotationMetrics, Throttle};
 use crate::policy::{KeyringName, Policy, Rule};
 use crate::rotation::config::ProcessKind;
 use crate::rotation::drain::DrainMessage;
-use crate::rotation::engine::{Failure, Now, VersionView};
+use crate::rotation::engine::{Now, VersionView};
 use crate::rotation::external::{Fleet, Inspector};
 use crate::rotation::report;
 
@@ -75,11 +76,11 @@ impl Shared {
     pub(super) fn install(&mut self) {
         let loaded = self.loaded.load_all(&self.catalogue);
         let now = self.clock.instant();
-        self.load_failure = loaded.as_ref().err().map(|error| (now, error.to_string()));
+        self.load_failure = loaded.as_ref().err().map(|error| (now, error.with_help()));
         if let Err(error) = loaded
             && let Some(left_out) = self.read_errors.admit(now)
         {
-            tracing::error!(%error, left_out, "a key version that should open cannot be loaded; tried again");
+            tracing::error!(error = %error.with_help(), left_out, "a key version that should open cannot be loaded; tried again");
         }
         let snapshot = self.loaded.snapshot(&self.catalogue);
         self.keys.install(snapshot);
@@ -95,12 +96,12 @@ impl Shared {
         if let Err(error) = read
             && let Some(left_out) = self.read_errors.admit(now)
         {
-            tracing::warn!(%error, left_out, "the catalogue cannot be read again; going on with what was read before");
+            tracing::warn!(error = %error.with_help(), left_out, "the catalogue cannot be read again; going on with what was read before");
         }
         // Outcomes in doubt are resolved for each keyring by itself: an unreadable record must not block the others.
         for rule in Arc::clone(&self.policy).keyrings() {
             if let Err(error) = self.resolve_outcome(&rule.name) {
-                tracing::debug!(%error, "what came of a key event is not known yet");
+                tracing::debug!(error = %error.with_help(), "what came of a key event is not known yet");
             }
         }
         self.install();
@@ -137,9 +138,9 @@ impl Shared {
     pub(super) fn watch_for_rollback(&mut self, read: &Result<(), LoadError>) {
         let failed = read.as_ref().err();
         let found = failed.filter(|error| error.is_rollback());
-        let found = found.map(ToString::to_string);
+        let found = found.map(Faulty::with_help);
         let unread = failed.filter(|error| !error.is_rollback());
-        self.unread = unread.map(ToString::to_string);
+        self.unread = unread.map(Faulty::with_help);
         if let Some(what) = found.clone()
             && self.rolled_back != found
         {
@@ -157,7 +158,7 @@ impl Shared {
             what: what.as_str().into(),
         };
         if let Err(error) = self.journal.note_or_defer(fact, wall) {
-            tracing::error!(%error, "the alarm is missing in the audit log");
+            tracing::error!(error = %error.with_help(), "the alarm is missing in the audit log");
         }
         tracing::error!(
             what,
@@ -172,7 +173,7 @@ impl Shared {
         }
         let wall = self.wall();
         if let Err(error) = self.journal.note_or_defer(fact, wall) {
-            tracing::error!(%error, "the audit log does not say that the gateway started or stopped");
+            tracing::error!(error = %error.with_help(), "the audit log does not say that the gateway started or stopped");
         }
     }
 
@@ -182,7 +183,7 @@ impl Shared {
         let records = keyrings.filter_map(|keyring| self.catalogue.reference(keyring));
         let wall = self.wall();
         if let Err(error) = self.journal.note_records_left(records.collect(), wall) {
-            tracing::error!(%error, "the audit log does not say which records were left");
+            tracing::error!(error = %error.with_help(), "the audit log does not say which records were left");
         }
     }
 

@@ -10,6 +10,7 @@ use crate::audit::{self, Fact, Trigger};
 use crate::catalogue::{Catalogue, Mark};
 use crate::clock::{Clock, StepDetector};
 use crate::envelope::Kid;
+use crate::fault::Faulty;
 use crate::keyring::{Keys, Miss};
 use crate::metrics::{RotationMetrics, Throttle};
 use crate::policy::KeyringName;
@@ -191,7 +192,7 @@ impl Driver {
         let failure = |keyring: &ManagedKeyring| keyring.engine.failure().cloned();
         for keyring in &idle {
             let error = failure(keyring)
-                .map(|failure| failure.text)
+                .map(|failure| failure.with_help())
                 .unwrap_or_default();
             tracing::error!(keyring = %keyring.name, error, "the keyring has no active key version; tried again");
         }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::fault::Faulty;
 use crate::metrics::Throttle;
 use crate::rotation::engine::Event;
 use crate::rotation::error::OrderError;
@@ -190,7 +191,7 @@ impl Driver {
         self.sync_engines();
         self.shared.watch_for_rollback(&read);
         if let Err(error) = read {
-            tracing::error!(%error, "the catalogue cannot be read again; going on with what was read before");
+            tracing::error!(error = %error.with_help(), "the catalogue cannot be read again; going on with what was read before");
         }
     }
 }
