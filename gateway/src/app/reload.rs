@@ -72,15 +72,18 @@ impl Reloader {
         let certificates = self.certificates.reload();
         let mut applied = changes(&current, &next);
         applied.extend(certificates.applied);
-        // One line each, the remedy after a semicolon, as in errors.
-        let warnings_of_all = warnings.iter().map(|warning| {
-            let finding = warning.finding();
-            format!("{}; {}", finding.what(), finding.help)
+        let wrong = certificates.wrong.into_iter().map(|wrong| Mistake {
+            help: wrong.fault.help().to_owned(),
+            what: wrong.what,
         });
         let reloaded = Reloaded {
             applied,
             restart: restart_keys(&self.started, &next),
-            warnings: warnings_of_all.chain(certificates.wrong).collect(),
+            warnings: warnings
+                .iter()
+                .map(|warning| mistake(warning.finding()))
+                .chain(wrong)
+                .collect(),
         };
         Box::pin(self.put_in_force(&next, &caller, &reloaded)).await?;
         (self.source.level)(next.log.level);
@@ -156,15 +159,18 @@ fn invalid(errors: &Errors) -> Problem {
     {
         tracing::error!(file, line, column, key, help, "{message}");
     }
-    let mistakes = errors.findings().iter().map(|finding| Mistake {
-        what: finding.what(),
-        help: finding.help.clone(),
-    });
     Problem {
         error: "the configuration is not valid, and nothing has changed".to_owned(),
         help: "correct it, and look with `keyway check` before the next reload".to_owned(),
         who: <&str>::from(Who::Operator).to_owned(),
-        mistakes: mistakes.collect(),
+        mistakes: errors.findings().iter().map(mistake).collect(),
+    }
+}
+
+fn mistake(finding: &Finding) -> Mistake {
+    Mistake {
+        what: finding.what(),
+        help: finding.help.clone(),
     }
 }
 
