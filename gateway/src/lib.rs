@@ -12,7 +12,7 @@
 //! |---|---|---|
 //! | 0 | [`clock`] | time as an argument: the system's, or set manually in tests |
 //! | 0 | [`disk`] | files that must survive a crash, or whose permissions matter |
-//! | 0 | [`fault`] | who must act on an error, and whether retrying can help |
+//! | 0 | [`fault`] | who must act on an error, whether retrying can help, and what to do |
 //! | 0 | [`strict_json`] | strict reading of JSON in files and requests |
 //! | 0 | [`later`] | results that come later, for whoever must not wait |
 //! | 0 | [`printable`] | escaping of untrusted text for terminals and logs |

@@ -70,26 +70,22 @@ pub struct Header {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// Shorter than an empty envelope.
-    #[error("{0} bytes are too few for an envelope; the shortest has 48")]
+    #[error("{0} bytes are too few for an envelope")]
     Short(usize),
     /// It does not start with [`MAGIC`].
     #[error("not an envelope: it does not start with FA 4B")]
     Magic,
     /// Unknown format version.
-    #[error(
-        "envelope of format {0}; this gateway reads format 1: upgrade it if publishers were upgraded"
-    )]
+    #[error("envelope of format {0}")]
     Version(u8),
     /// Suite 3, which is not specified yet.
-    #[error(
-        "envelope of suite 3, which is reserved; known are 1 (AES-256-GCM) and 2 (AES-256-GCM-SIV)"
-    )]
+    #[error("envelope of suite 3, which is reserved")]
     ReservedSuite,
     /// Unknown suite.
-    #[error("envelope of unknown suite {0}; known are 1 (AES-256-GCM) and 2 (AES-256-GCM-SIV)")]
+    #[error("envelope of unknown suite {0}")]
     UnknownSuite(u8),
     /// A reserved flag bit is set.
-    #[error("envelope with reserved flags {0:#010b}; only the four lowest bits may be set")]
+    #[error("envelope with reserved flags {0:#010b}")]
     Flags(u8),
 }
 
@@ -272,6 +268,22 @@ impl HeaderError {
             Self::ReservedSuite => "reserved_suite",
             Self::UnknownSuite(_) => "unknown_suite",
             Self::Flags(_) => "flags",
+        }
+    }
+
+    /// What would be right; may be empty.
+    #[must_use]
+    pub const fn help(self) -> &'static str {
+        match self {
+            Self::Short(_) => "the shortest has 48",
+            Self::Magic => "",
+            Self::Version(_) => {
+                "this gateway reads format 1: upgrade it if publishers were upgraded"
+            }
+            Self::ReservedSuite | Self::UnknownSuite(_) => {
+                "known are 1 (AES-256-GCM) and 2 (AES-256-GCM-SIV)"
+            }
+            Self::Flags(_) => "only the four lowest bits may be set",
         }
     }
 }

@@ -16,12 +16,11 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// From an error of the library, whose message has the remedy behind the first semicolon.
+    /// From an error of the library.
     #[must_use]
     pub fn of(error: &impl Faulty) -> Self {
-        let message = error.to_string();
-        let (error_text, help) = message.split_once("; ").unwrap_or((&message, ""));
-        Self::new(status(error.fault()), error.fault().who, error_text, help)
+        let fault = error.fault();
+        Self::new(status(&fault), fault.who, &error.to_string(), fault.help())
     }
 
     /// 409: no reload is possible any more.
@@ -88,7 +87,7 @@ impl IntoResponse for ApiError {
 }
 
 /// Maps who must act to a status: 4xx for the caller, 5xx for us and those we depend on; 503 where a retry may help.
-const fn status(fault: Fault) -> StatusCode {
+const fn status(fault: &Fault) -> StatusCode {
     match (fault.who, fault.retry) {
         (Who::Client, _) => StatusCode::BAD_REQUEST,
         (Who::Operator, Retry::Never) => StatusCode::UNPROCESSABLE_ENTITY,

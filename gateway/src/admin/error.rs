@@ -5,16 +5,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::TokenError;
-use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::fault::{Fault, faults};
 
 /// Administration could not be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// The TCP address could not be bound.
-    #[error(
-        "cannot serve metrics and health on {addr}: {source}; choose another address in `[admin] listen`, or \"off\""
-    )]
+    #[error("cannot serve metrics and health on {addr}: {source}")]
     Listen {
         /// The address asked for.
         addr: SocketAddr,
@@ -22,7 +20,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// The unix socket could not be made.
-    #[error("cannot make the unix socket {}: {source}; choose another path in `[admin] socket`", path.display())]
+    #[error("cannot make the unix socket {}: {source}", path.display())]
     Socket {
         /// The path asked for.
         path: PathBuf,
@@ -30,19 +28,19 @@ pub enum StartError {
         source: io::Error,
     },
     /// Another process serves it.
-    #[error("another process serves the unix socket {}; stop it, or choose another path in `[admin] socket`", path.display())]
+    #[error("another process serves the unix socket {}", path.display())]
     Taken {
         /// The path asked for.
         path: PathBuf,
     },
     /// Something else than a socket is there.
-    #[error("{} exists and is no socket; move it away, or choose another path in `[admin] socket`", path.display())]
+    #[error("{} exists and is no socket", path.display())]
     NotASocket {
         /// The path asked for.
         path: PathBuf,
     },
     /// There is no directory for it.
-    #[error("there is no directory {} for the unix socket; create it, or choose another path in `[admin] socket`", folder.display())]
+    #[error("there is no directory {} for the unix socket", folder.display())]
     NoFolder {
         /// Where the socket is wanted.
         folder: PathBuf,
@@ -52,18 +50,11 @@ pub enum StartError {
     Token(#[from] TokenError),
 }
 
-impl Faulty for StartError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Token(error) => error.fault(),
-            Self::Listen { .. }
-            | Self::Socket { .. }
-            | Self::Taken { .. }
-            | Self::NotASocket { .. }
-            | Self::NoFolder { .. } => Fault {
-                who: Who::Operator,
-                retry: Retry::Never,
-            },
-        }
-    }
-}
+faults! { StartError {
+    Self::Listen { .. } => Fault::operator("choose another address in `[admin] listen`, or \"off\""),
+    Self::Socket { .. } => Fault::operator("choose another path in `[admin] socket`"),
+    Self::Taken { .. } => Fault::operator("stop it, or choose another path in `[admin] socket`"),
+    Self::NotASocket { .. } => Fault::operator("move it away, or choose another path in `[admin] socket`"),
+    Self::NoFolder { .. } => Fault::operator("create it, or choose another path in `[admin] socket`"),
+    Self::Token(error) => error.fault(),
+} }

@@ -6,7 +6,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::disk::{self, AllowedOwner, read_secret_file};
-use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::fault::{Fault, faults};
 
 /// The shortest token, in bytes: too long to be guessed, if it is random.
 pub const MIN_LEN: usize = 32;
@@ -33,16 +33,13 @@ struct Known {
 #[non_exhaustive]
 pub enum TokenError {
     /// The file cannot be used.
-    #[error("the token of [admin]: {0}{remedy}", remedy = remedy(.0))]
+    #[error("the token of [admin]: {0}")]
     File(#[from] disk::Error),
     /// It holds no token.
-    #[error(
-        "{} holds no token of at least {MIN_LEN} visible ASCII characters; make one with `openssl rand -hex 32`",
-        .0.display()
-    )]
+    #[error("{} holds no token of at least {MIN_LEN} visible ASCII characters", .0.display())]
     Content(PathBuf),
     /// Two names for one token.
-    #[error("{} holds the token of another name; give each name a token of its own", .0.display())]
+    #[error("{} holds the token of another name", .0.display())]
     Shared(PathBuf),
 }
 
@@ -98,17 +95,11 @@ impl Tokens {
     }
 }
 
-impl Faulty for TokenError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::File(error) => error.fault(),
-            Self::Content(_) | Self::Shared(_) => Fault {
-                who: Who::Operator,
-                retry: Retry::Never,
-            },
-        }
-    }
-}
+faults! { TokenError {
+    Self::File(error) => error.fault_if_missing("create it with mode 0600, or name the one that holds it"),
+    Self::Content(_) => Fault::operator("make one with `openssl rand -hex 32`"),
+    Self::Shared(_) => Fault::operator("give each name a token of its own"),
+} }
 
 /// The digest of the file's token, without line ends at its end.
 fn read(file: &Path) -> Result<[u8; 32], TokenError> {
@@ -125,21 +116,13 @@ fn read(file: &Path) -> Result<[u8; 32], TokenError> {
     digest.as_ref().try_into().map_err(|_length| content())
 }
 
-/// The remedy, where the message of the disk error has none.
-const fn remedy(error: &disk::Error) -> &'static str {
-    if error.is_missing() {
-        "; create it with mode 0600, or name the one that holds it"
-    } else {
-        ""
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::fault::Faulty;
 
     const GOOD: &str = "0123456789abcdef0123456789abcdef";
 
@@ -173,7 +156,7 @@ mod tests {
     fn token_that_is_short_or_that_others_can_read_is_refused_and_not_repeated() {
         let short = GOOD.get(1..).unwrap();
         for (content, mode) in [(short, 0o600), (GOOD, 0o640), ("", 0o600)] {
-            let refused = read_back(content, mode).err().unwrap().to_string();
+            let refused = read_back(content, mode).err().unwrap().with_help();
             assert!(!refused.contains(short), "{refused}");
         }
     }

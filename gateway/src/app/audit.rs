@@ -16,7 +16,7 @@ use crate::custodian::{
 };
 use crate::disk::names::{AUDIT, AUDIT_KEY, NEW_AUDIT_KEY};
 use crate::disk::{self, Action, Error, Files, StateDir, read_if_present};
-use crate::fault::{Fault, Faulty};
+use crate::fault::{Fault, faults};
 
 /// Why there is no audit log to write to. Nothing was overwritten.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +26,7 @@ pub enum AuditError {
     #[error(transparent)]
     Disk(#[from] Error),
     /// A log without the key that signs it.
-    #[error("{} is missing, but there is a log in {} that it signed; restore it from a backup, or move that directory away and begin a new log with `keyway audit begin --why REASON`", path.display(), log.display())]
+    #[error("{} is missing, but there is a log in {} that it signed", path.display(), log.display())]
     NoKey {
         /// Where the key belongs.
         path: PathBuf,
@@ -34,7 +34,7 @@ pub enum AuditError {
         log: PathBuf,
     },
     /// A key without its log.
-    #[error("the audit log {} is missing, but {} has signed one; restore it from a backup, or move the key away as well and begin a new log with `keyway audit begin --why REASON`", log.display(), path.display())]
+    #[error("the audit log {} is missing, but {} has signed one", log.display(), path.display())]
     NoLog {
         /// The key.
         path: PathBuf,
@@ -42,7 +42,7 @@ pub enum AuditError {
         log: PathBuf,
     },
     /// Neither a log nor its key, where there was one.
-    #[error("the audit log that the records speak of is missing ({head}), and so is its key {}; restore `audit` and `audit.key` from a backup, or begin a new log with `keyway audit begin --why REASON`", path.display())]
+    #[error("the audit log that the records speak of is missing ({head}), and so is its key {}", path.display())]
     Gone {
         /// Where the key belongs.
         path: PathBuf,
@@ -50,7 +50,7 @@ pub enum AuditError {
         head: Head,
     },
     /// A log is to be begun where one, or its key, exists.
-    #[error("{} belongs to an audit log; where that is to be left, move it away together with `audit` first", .0.display())]
+    #[error("{} belongs to an audit log", .0.display())]
     Exists(PathBuf),
     /// The first line of a new log could not be written.
     #[error(transparent)]
@@ -70,26 +70,22 @@ pub enum AuditError {
     #[error(transparent)]
     Open(#[from] audit::OpenError),
     /// The wall clock shows a year that no calendar has.
-    #[error("the system's clock is beyond the year 9999; set it")]
+    #[error("the system's clock is beyond the year 9999")]
     Clock,
 }
 
-impl Faulty for AuditError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Disk(error) => error.fault(),
-            Self::Key { source, .. } => source.fault(),
-            Self::NewKey(error) => error.fault(),
-            Self::Open(error) => error.fault(),
-            Self::Write(error) => error.fault(),
-            Self::NoKey { .. }
-            | Self::NoLog { .. }
-            | Self::Gone { .. }
-            | Self::Exists(_)
-            | Self::Clock => Fault::OPERATOR,
-        }
-    }
-}
+faults! { AuditError {
+    Self::Disk(error) => error.fault(),
+    Self::Key { source, .. } => source.fault(),
+    Self::NewKey(error) => error.fault(),
+    Self::Open(error) => error.fault(),
+    Self::Write(error) => error.fault(),
+    Self::NoKey { .. } => Fault::operator("restore it from a backup, or move that directory away and begin a new log with `keyway audit begin --why REASON`"),
+    Self::NoLog { .. } => Fault::operator("restore it from a backup, or move the key away as well and begin a new log with `keyway audit begin --why REASON`"),
+    Self::Gone { .. } => Fault::operator("restore `audit` and `audit.key` from a backup, or begin a new log with `keyway audit begin --why REASON`"),
+    Self::Exists(_) => Fault::operator("where that is to be left, move it away together with `audit` first"),
+    Self::Clock => Fault::operator("set it"),
+} }
 
 impl AuditError {
     /// Whether a part of the log is known to be missing, so that a rollback of the records could go unnoticed.

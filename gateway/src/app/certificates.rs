@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::dataplane::{self, Tls};
+use crate::fault::{Failure, Faulty};
 use crate::metrics::{self, Side};
 use crate::tls::{self, Acceptor, Changed, Dialer, ReloadableConfig, Settings};
 
@@ -26,7 +27,7 @@ pub(super) struct Certificates {
 #[derive(Default)]
 struct Logged {
     /// The last error of changed files, for clients and servers.
-    wrong: [Option<String>; 2],
+    wrong: [Option<Failure>; 2],
     /// When warnings were logged last.
     doubts: Option<Instant>,
 }
@@ -37,7 +38,7 @@ pub(super) struct ReloadedFiles {
     /// Configuration keys whose files have changed and are in use now.
     pub(super) applied: Vec<String>,
     /// Errors of changed files that cannot be used.
-    pub(super) wrong: Vec<String>,
+    pub(super) wrong: Vec<Failure>,
 }
 
 /// Errors and warnings about the files that the configuration names. Blocks.
@@ -126,7 +127,7 @@ impl Certificates {
                 reloaded.applied.extend(files);
                 None
             }
-            Err(error) => Some(error.to_string()),
+            Err(error) => Some(Failure::of(&error)),
         };
         if let Some(wrong) = &wrong {
             self.meters.reload_failed(side);
@@ -139,7 +140,10 @@ impl Certificates {
             Side::Server => server,
         };
         if let Some(error) = wrong.as_ref().filter(|_| *said != wrong) {
-            tracing::error!(%error, "changed certificates cannot be used; those before stay in use");
+            tracing::error!(
+                error = %error.with_help(),
+                "changed certificates cannot be used; those before stay in use"
+            );
         }
         *said = wrong;
     }

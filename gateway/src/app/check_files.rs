@@ -9,6 +9,7 @@ use crate::config::GatewayConfig;
 use crate::custodian::Custodian;
 use crate::custody::{self, Custody, PassphraseSource};
 use crate::envelope;
+use crate::fault::Faulty;
 use crate::proxy::Key;
 use crate::retention::Config as Control;
 use crate::tls;
@@ -113,11 +114,10 @@ fn passphrase(custody: &Custody) -> Option<FileError> {
 
 /// A warning only: without this login a gateway starts, but cannot ask JetStream, and destroys no key by itself.
 fn login(control: &Control) -> Option<FileWarning> {
-    let error = control.login.as_ref()?.check().err()?.to_string();
-    let (message, help) = error.split_once("; ").unwrap_or((&error, ""));
+    let error = control.login.as_ref()?.check().err()?;
     Some(FileWarning {
         key: "control",
-        message: message.to_owned(),
-        help: help.trim_start_matches("remedy: ").to_owned(),
+        message: error.to_string(),
+        help: error.fault().help().to_owned(),
     })
 }

@@ -6,7 +6,7 @@ use crate::admin;
 use crate::dataplane;
 use crate::disk;
 use crate::envelope::SelfTestFailed;
-use crate::fault::{Fault, Faulty};
+use crate::fault::{Fault, faults};
 use crate::proxy::KeyError;
 use crate::rotation;
 use crate::tls;
@@ -16,7 +16,7 @@ use crate::tls;
 #[non_exhaustive]
 pub enum StartError {
     /// The ciphers do not compute what they must; nothing may be sealed with them.
-    #[error("the self-test failed: {0}; this build or this machine must not be used")]
+    #[error("the self-test failed: {0}")]
     SelfTest(#[from] SelfTestFailed),
     /// Memory was to be locked, and cannot be.
     #[error(transparent)]
@@ -44,18 +44,14 @@ pub enum StartError {
     Ports(#[from] disk::Error),
 }
 
-impl Faulty for StartError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::SelfTest(_) => Fault::DEFECT,
-            Self::NotLocked(error) => error.fault(),
-            Self::Tls(error) => error.fault(),
-            Self::State(error) => error.fault(),
-            Self::Rotation(error) => error.fault(),
-            Self::Dataplane(error) => error.fault(),
-            Self::Proxy(error) => error.fault(),
-            Self::Admin(error) => error.fault(),
-            Self::Ports(error) => error.fault(),
-        }
-    }
-}
+faults! { StartError {
+    Self::SelfTest(_) => Fault::defect("this build or this machine must not be used"),
+    Self::NotLocked(error) => error.fault(),
+    Self::Tls(error) => error.fault(),
+    Self::State(error) => error.fault(),
+    Self::Rotation(error) => error.fault(),
+    Self::Dataplane(error) => error.fault(),
+    Self::Proxy(error) => error.fault(),
+    Self::Admin(error) => error.fault(),
+    Self::Ports(error) => error.fault(),
+} }

@@ -20,6 +20,7 @@ use crate::custodian::Custodian;
 use crate::dataplane::{self, Dataplane, Inherited, ListenAddr, PathOwner, StopKind, Stopped};
 use crate::disk;
 use crate::envelope;
+use crate::fault::Faulty;
 use crate::metrics::{self, PrometheusHandle};
 use crate::operations::Caller;
 use crate::proxy::{Key, KeyError};
@@ -96,7 +97,7 @@ impl Gateway {
             }
             Err(error) => {
                 if let Some(take_over) = take_over {
-                    take_over.fail(&error.to_string());
+                    take_over.fail(&error.with_help());
                 }
                 Err(error)
             }
@@ -161,6 +162,7 @@ impl Gateway {
         self.relay_logged = relay_logged.is_ok();
         let mut what = "it relays only: no payload is sealed or opened".to_owned();
         if let Err(error) = relay_logged {
+            let error = error.with_help();
             tracing::error!(%error, "relays only, and nothing vouches for when and for how long: the audit log cannot say so");
             what = format!("{what}, and the audit log does not say so: {error}");
         }
@@ -224,7 +226,7 @@ impl Gateway {
         if self.relay_logged
             && let Err(error) = relay::log_relay_stop(&self.context.checked, &self.context.clock)
         {
-            tracing::warn!(%error, "the audit log does not say that the gateway stopped");
+            tracing::warn!(error = %error.with_help(), "the audit log does not say that the gateway stopped");
         }
         tracing::info!("stopped");
         stopped

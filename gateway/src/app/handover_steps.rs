@@ -9,6 +9,7 @@ use super::handover::{Answer, Label, Purpose, TakeOverRequest};
 use super::ownership::{Offered, Owned, Ownership, Released};
 use crate::admin;
 use crate::dataplane::{HandoverSocket, ListenAddr, PathOwner, StopKind};
+use crate::fault::Faulty;
 use crate::rotation::DrainLink;
 
 /// How long the process that takes over has to confirm before clients are accepted here again.
@@ -144,7 +145,7 @@ impl Gateway {
         let opened = match Box::pin(self.context.reopen(&left)).await {
             Ok(opened) => opened,
             Err(error) => {
-                tracing::error!(%error, "the keys cannot be taken back yet: connections go on under those that they have; tried again");
+                tracing::error!(error = %error.with_help(), "the keys cannot be taken back yet: connections go on under those that they have; tried again");
                 return Ownership::Released(left);
             }
         };
@@ -167,7 +168,7 @@ impl Gateway {
                 Ownership::Owned(held)
             }
             Err(error) => {
-                tracing::error!(%error, "operators cannot be served any more; restart the gateway");
+                tracing::error!(error = %error.with_help(), "operators cannot be served any more; restart the gateway");
                 Ownership::Lost
             }
         }

@@ -20,6 +20,7 @@ use crate::config::GatewayConfig;
 use crate::custodian::Custodian;
 use crate::dataplane::Dataplane;
 use crate::disk::{self, OwnedFile};
+use crate::fault::Faulty;
 use crate::keyring::Keys;
 use crate::metrics::PrometheusHandle;
 use crate::rotation::{self, DrainLink, ProcessKind, Rotation};
@@ -151,7 +152,7 @@ impl GatewayContext {
         blocking(move || rotation::resume(config, stores, clock, held))
             .await
             .inspect_err(|error| {
-                tracing::error!(%error, "rotation does not start again: nothing is sealed any more, and publishes wait; restart the gateway");
+                tracing::error!(error = %error.with_help(), "rotation does not start again: nothing is sealed any more, and publishes wait; restart the gateway");
             })
             .ok()
     }
@@ -188,7 +189,7 @@ impl GatewayContext {
             .ok();
         let ports = ports::write(&checked.state, dataplane.addrs(), admin.addr());
         let ports = ports
-            .inspect_err(|error| tracing::error!(%error, "the addresses are not written down for others; clients are served all the same"))
+            .inspect_err(|error| tracing::error!(error = %error.with_help(), "the addresses are not written down for others; clients are served all the same"))
             .ok();
         Ok(Owned {
             admin: Some(admin),

@@ -26,14 +26,14 @@ pub fn disable_core_dumps() -> io::Result<()> {
 
 /// Memory cannot be locked although the configuration wants it.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "memory cannot be locked: {0}; raise the limit of locked memory to infinity (LimitMEMLOCK=, ulimit -l), or remove `lock-memory`"
-)]
+#[error("memory cannot be locked: {0}")]
 pub struct NotLocked(io::Error);
 
 impl Faulty for NotLocked {
     fn fault(&self) -> Fault {
-        Fault::OPERATOR
+        Fault::operator(
+            "raise the limit of locked memory to infinity (LimitMEMLOCK=, ulimit -l), or remove `lock-memory`",
+        )
     }
 }
 

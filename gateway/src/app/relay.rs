@@ -10,6 +10,7 @@ use crate::audit::{Fact, Log, Outcome, PendingEvent, Settings, Trigger, WriteFai
 use crate::clock::Clock;
 use crate::config::{GatewayConfig, settings};
 use crate::disk::{Lock, Real, StateDir};
+use crate::fault::{Fault, faults};
 use crate::rotation::Reason;
 use crate::rotation::protection::{self, weakened};
 
@@ -32,6 +33,13 @@ pub(super) enum RelayAuditError {
     #[error(transparent)]
     Write(#[from] WriteFailed),
 }
+
+faults! { RelayAuditError {
+    Self::NoLog(_) => Fault::operator("`keyway init` begins one"),
+    Self::Open(error) => error.fault(),
+    Self::Log(error) => error.fault(),
+    Self::Write(error) => error.fault(),
+} }
 
 /// An open audit log in which the start of a relay-only gateway is announced.
 pub(super) struct RelayAudit {

@@ -9,7 +9,7 @@ use crate::admin::{ApiError, Reload, ReloadFuture};
 use crate::audit::{Action, Change, Trigger};
 use crate::config::schema::{self, TakesEffect};
 use crate::config::{Checked, Errors, Finding, GatewayConfig, Keyring, settings};
-use crate::fault::Who;
+use crate::fault::{Faulty, Who};
 use crate::operations::{Caller, Mistake, Problem, Reloaded};
 use crate::policy::KeyringName;
 use crate::rotation::{self, Rotation};
@@ -70,14 +70,14 @@ impl Reloader {
         let certificates = self.certificates.reload();
         let mut applied = changes(&current, &next);
         applied.extend(certificates.applied);
-        // One line each, the remedy after a semicolon, as in errors.
-        let warnings_of_all = warnings
-            .iter()
-            .map(|warning| format!("{}; {}", warning.what(), warning.help));
+        let wrong = certificates.wrong.into_iter().map(|wrong| Mistake {
+            help: wrong.fault.help().to_owned(),
+            what: wrong.what,
+        });
         let reloaded = Reloaded {
             applied,
             restart: self.started.restart_values.changed(&next.restart_values),
-            warnings: warnings_of_all.chain(certificates.wrong).collect(),
+            warnings: warnings.iter().map(mistake).chain(wrong).collect(),
         };
         Box::pin(self.put_in_force(&next, &caller, &reloaded)).await?;
         (self.source.level)(next.log.level);
@@ -120,7 +120,7 @@ impl Reloader {
         let config = reloaded_config(&self.started, next);
         let done = rotation.reload(config, reload).await;
         done.map_err(|error| {
-            tracing::error!(%error, "the configuration is not reloaded");
+            tracing::error!(error = %error.with_help(), "the configuration is not reloaded");
             ApiError::of(&error).into_problem()
         })
     }
@@ -158,15 +158,18 @@ fn invalid(errors: &Errors) -> Problem {
     for mistake in errors.findings() {
         log_finding!(error, mistake);
     }
-    let mistakes = errors.findings().iter().map(|finding| Mistake {
-        what: finding.what(),
-        help: finding.help.clone(),
-    });
     Problem {
         error: "the configuration is not valid, and nothing has changed".to_owned(),
         help: "correct it, and look with `keyway check` before the next reload".to_owned(),
         who: <&str>::from(Who::Operator).to_owned(),
-        mistakes: mistakes.collect(),
+        mistakes: errors.findings().iter().map(mistake).collect(),
+    }
+}
+
+fn mistake(finding: &Finding) -> Mistake {
+    Mistake {
+        what: finding.what(),
+        help: finding.help.clone(),
     }
 }
 

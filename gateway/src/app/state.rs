@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::custodian::Custodian;
 use crate::custody::{self, Custody, Opener};
 use crate::disk::{self, Lock, Real, StateDir};
-use crate::fault::{Fault, Faulty};
+use crate::fault::{Faulty, faults};
 
 /// Why the state directory cannot be used. Nothing in it has been changed.
 #[derive(Debug, thiserror::Error)]
@@ -40,18 +40,14 @@ pub enum OpenError {
     Unread(disk::Error),
 }
 
-impl Faulty for OpenError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Disk(error) => error.fault(),
-            Self::Custody(error) => error.fault(),
-            Self::Create(error) => error.fault(),
-            Self::Load(error) => error.fault(),
-            Self::Audit(error) => error.fault(),
-            Self::Unread(error) => error.fault(),
-        }
-    }
-}
+faults! { OpenError {
+    Self::Disk(error) => error.fault(),
+    Self::Custody(error) => error.fault(),
+    Self::Create(error) => error.fault(),
+    Self::Load(error) => error.fault(),
+    Self::Audit(error) => error.fault(),
+    Self::Unread(error) => error.fault(),
+} }
 
 /// An open state directory. The catalogue holds its lock.
 pub struct OpenState {
@@ -133,7 +129,7 @@ pub fn with_audit(
         Ok(log) => log,
         Err(error) if error.hides_history() => return Err(error.into()),
         Err(error) => {
-            tracing::error!(%error, "the audit log is closed; no key event happens");
+            tracing::error!(error = %error.with_help(), "the audit log is closed; no key event happens");
             let log = audit_directory(catalogue.path()).join(LOG);
             let seems = LoggedState::read_unverified(&Real, &log).map_err(OpenError::Unread)?;
             Log::closed(&error, seems)
@@ -154,10 +150,10 @@ pub fn with_audit(
 
 /// Writes to the audit log that a record was rolled back.
 fn log_rollback(audit: &mut Log, error: &LoadError, clock: &Clock) {
-    let what = error.to_string().into();
+    let what = error.with_help().into();
     let now = audit::now(clock).unwrap_or(Timestamp::MAX);
     if let Err(error) = audit.note(Fact::RollbackAlarm { what }, now) {
-        tracing::error!(%error, "the alarm is missing in the audit log");
+        tracing::error!(error = %error.with_help(), "the alarm is missing in the audit log");
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Tampering;
 use crate::disk;
-use crate::fault::{Fault, Faulty};
+use crate::fault::{Failure, Fault, faults};
 use crate::secret::NoEntropy;
 
 /// Why a log does not verify.
@@ -15,7 +15,7 @@ pub enum VerifyError {
     #[error(transparent)]
     Disk(#[from] disk::Error),
     /// It was altered.
-    #[error("the audit log {} was altered: {tampering}; keep it as evidence, find out who can write there, and compare it with a backup", log.display())]
+    #[error("the audit log {} was altered: {tampering}", log.display())]
     Altered {
         /// The lines' file.
         log: PathBuf,
@@ -25,7 +25,7 @@ pub enum VerifyError {
         short: bool,
     },
     /// There are lines, but no checkpoint.
-    #[error("nothing vouches for the audit log {}: no checkpoint is there; restore {} from a backup, or name a checkpoint that is kept elsewhere", log.display(), checkpoints.display())]
+    #[error("nothing vouches for the audit log {}: no checkpoint is there", log.display())]
     NoCheckpoint {
         /// The lines' file.
         log: PathBuf,
@@ -42,7 +42,7 @@ pub enum OpenError {
     #[error(transparent)]
     Disk(#[from] disk::Error),
     /// It does not verify.
-    #[error("the audit log {} cannot be continued: {source}. Once that is done: move the directory `audit` and the file `audit.key` away together, and begin a new log with `keyway audit begin --why REASON`", log.display())]
+    #[error("the audit log {} cannot be continued: {source}", log.display())]
     NotVerified {
         /// The lines' file.
         log: PathBuf,
@@ -50,7 +50,7 @@ pub enum OpenError {
         source: VerifyError,
     },
     /// A later version wrote it.
-    #[error("line {line} of the audit log {} is none that this keyway knows ({why}): a later version wrote it; upgrade keyway", log.display())]
+    #[error("line {line} of the audit log {} is none that this keyway knows ({why}): a later version wrote it", log.display())]
     Newer {
         /// The lines' file.
         log: PathBuf,
@@ -72,13 +72,8 @@ pub enum WriteFailed {
     #[error("the audit log cannot be written, so no key event happens: {0}")]
     Disk(#[from] disk::Error),
     /// The log was not opened at the start.
-    #[error("no key event happens, because the audit log is closed: {why}")]
-    Closed {
-        /// Why it was not opened.
-        why: String,
-        /// Who must act.
-        fault: Fault,
-    },
+    #[error("no key event happens, because the audit log is closed: {0}")]
+    Closed(Failure),
     /// No random bytes for the event's id.
     #[error(transparent)]
     NoEntropy(#[from] NoEntropy),
@@ -106,33 +101,28 @@ impl OpenError {
     }
 }
 
-impl Faulty for VerifyError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Disk(error) => error.fault(),
-            Self::Altered { .. } | Self::NoCheckpoint { .. } => Fault::OPERATOR,
-        }
-    }
-}
+faults! { VerifyError {
+    Self::Disk(error) => error.fault(),
+    Self::Altered { .. } => Fault::operator("keep it as evidence, find out who can write there, and compare it with a backup"),
+    Self::NoCheckpoint { checkpoints, .. } => Fault::operator(format!(
+        "restore {} from a backup, or name a checkpoint that is kept elsewhere",
+        checkpoints.display()
+    )),
+} }
 
-impl Faulty for OpenError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Disk(error) => error.fault(),
-            Self::NotVerified { source, .. } => source.fault(),
-            Self::Newer { .. } => Fault::OPERATOR,
-            Self::Encode(_) => Fault::DEFECT,
-        }
-    }
-}
+faults! { OpenError {
+    Self::Disk(error) => error.fault(),
+    Self::NotVerified { source, .. } => Fault::operator(format!(
+        "{}. Once that is done: move the directory `audit` and the file `audit.key` away together, and begin a new log with `keyway audit begin --why REASON`",
+        source.fault().help()
+    )),
+    Self::Newer { .. } => Fault::operator("upgrade keyway"),
+    Self::Encode(_) => Fault::DEFECT,
+} }
 
-impl Faulty for WriteFailed {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Disk(error) => error.fault(),
-            Self::Closed { fault, .. } => *fault,
-            Self::NoEntropy(_) => Fault::OPERATOR_LATER,
-            Self::Finished(_) | Self::Encode(_) => Fault::DEFECT,
-        }
-    }
-}
+faults! { WriteFailed {
+    Self::Disk(error) => error.fault(),
+    Self::Closed(failure) => failure.fault(),
+    Self::NoEntropy(error) => error.fault(),
+    Self::Finished(_) | Self::Encode(_) => Fault::DEFECT,
+} }

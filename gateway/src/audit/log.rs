@@ -14,7 +14,7 @@ use super::reverse_lines::ReverseLines;
 use super::walk::{Extent, Torn, walk};
 use super::writer::{Urgency, Writer, checkpoint_entry};
 use super::{Head, LoggedState, OpenError, PendingEvent, Settings, VerifyError, WriteFailed};
-use crate::fault::{Fault, Faulty};
+use crate::fault::{Failure, Faulty};
 
 /// The only writer of an audit log; its owner holds the lock of the state directory.
 ///
@@ -27,8 +27,7 @@ pub struct Log(Result<Box<Writer>, Closed>);
 
 /// A log that cannot be continued: traffic goes on, key events do not happen.
 struct Closed {
-    why: String,
-    fault: Fault,
+    why: Failure,
     /// The state by its lines, which do not verify.
     unverified: LoggedState,
 }
@@ -110,7 +109,7 @@ impl Log {
             last: walked.contents.last,
         };
         if let Err(error) = writer.write_missing() {
-            tracing::warn!(%error, "what was found in the audit log at the start is written with the next line");
+            tracing::warn!(error = %error.with_help(), "what was found in the audit log at the start is written with the next line");
         }
         writer.fill_reserve();
         Ok(Self(Ok(Box::new(writer))))
@@ -120,16 +119,15 @@ impl Log {
     #[must_use]
     pub fn closed(why: &impl Faulty, unverified: LoggedState) -> Self {
         Self(Err(Closed {
-            why: why.to_string(),
-            fault: why.fault(),
+            why: Failure::of(why),
             unverified,
         }))
     }
 
     /// The reason for which it is closed, if it is.
     #[must_use]
-    pub fn closed_by(&self) -> Option<&str> {
-        self.0.as_ref().err().map(|closed| closed.why.as_str())
+    pub fn closed_by(&self) -> Option<&Failure> {
+        self.0.as_ref().err().map(|closed| &closed.why)
     }
 
     /// Writes the intent of an action, durably.
@@ -306,10 +304,7 @@ impl Log {
 
 impl Closed {
     fn error(&self) -> WriteFailed {
-        WriteFailed::Closed {
-            why: self.why.clone(),
-            fault: self.fault,
-        }
+        WriteFailed::Closed(self.why.clone())
     }
 }
 

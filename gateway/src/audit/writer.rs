@@ -13,6 +13,7 @@ use super::tree::Tree;
 use super::walk::Extent;
 use super::{LoggedState, WriteFailed};
 use crate::disk::Error;
+use crate::fault::Faulty;
 
 /// An open log: what is on the disk, and what is to be written yet.
 pub(super) struct Writer {
@@ -89,7 +90,7 @@ impl Writer {
             self.sign()
         });
         if let Err(error) = signed {
-            tracing::warn!(%error, "a checkpoint of the audit log is missing; it is made up for with the next line");
+            tracing::warn!(error = %error.with_help(), "a checkpoint of the audit log is missing; it is made up for with the next line");
         }
         Ok(())
     }
@@ -129,7 +130,7 @@ impl Writer {
             return;
         }
         if let Err(error) = self.dir.fill_reserve() {
-            tracing::warn!(%error, "the audit log has no reserve for revocations");
+            tracing::warn!(error = %error.with_help(), "the audit log has no reserve for revocations");
         }
     }
 }

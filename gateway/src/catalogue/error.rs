@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{Invalid, State};
 use crate::custodian::{SigningKeyNotMade, UnwrapFailed, WrapFailed};
 use crate::disk;
-use crate::fault::{Fault, Faulty};
+use crate::fault::{Fault, faults};
 use crate::policy::KeyringName;
 use crate::secret::NoEntropy;
 
@@ -17,10 +17,10 @@ pub enum LoadError {
     #[error(transparent)]
     Disk(#[from] disk::Error),
     /// No catalogue.
-    #[error("{} holds no catalogue; create one with `keyway init`", .0.display())]
+    #[error("{} holds no catalogue", .0.display())]
     NotInitialised(PathBuf),
     /// Records without the key that signs them.
-    #[error("{} is missing, but there are records that it signed; restore it from a backup", .0.display())]
+    #[error("{} is missing, but there are records that it signed", .0.display())]
     NoSigningKey(PathBuf),
     /// The signing key cannot be unwrapped.
     #[error("cannot unwrap the catalogue's signing key in {}: {source}", path.display())]
@@ -31,13 +31,13 @@ pub enum LoadError {
         source: UnwrapFailed,
     },
     /// The content is not as keyway writes it.
-    #[error("{} is damaged: {what}; restore it from a backup", .0.display(), what = .1)]
+    #[error("{} is damaged: {what}", .0.display(), what = .1)]
     Damaged(PathBuf, String),
     /// Well-formed, but not what was signed.
-    #[error("the signature of {} does not fit its content: it was altered, or damaged; restore it from a backup, and find out who can write there", .0.display())]
+    #[error("the signature of {} does not fit its content: it was altered, or damaged", .0.display())]
     Signature(PathBuf),
     /// Signed by the catalogue of another state directory.
-    #[error("{} was signed by the catalogue {found}, this one is {ours}: it belongs to another state directory; put back the one that belongs here", path.display())]
+    #[error("{} was signed by the catalogue {found}, this one is {ours}: it belongs to another state directory", path.display())]
     OtherCatalogue {
         /// The file.
         path: PathBuf,
@@ -47,10 +47,10 @@ pub enum LoadError {
         ours: String,
     },
     /// Written by a later version.
-    #[error("{} has format {found}, this keyway reads up to {}: upgrade keyway", .0.display(), super::json::FORMAT, found = .1)]
+    #[error("{} has format {found}, this keyway reads up to {}", .0.display(), super::json::FORMAT, found = .1)]
     Newer(PathBuf, u64),
     /// An older copy was put back.
-    #[error("{} was rolled back: it has epoch {found}, but epoch {seen} was seen before; put the newest copy back (an old one may lack keys, and lists retired ones as active)", path.display())]
+    #[error("{} was rolled back: it has epoch {found}, but epoch {seen} was seen before", path.display())]
     RolledBack {
         /// The record.
         path: PathBuf,
@@ -60,16 +60,16 @@ pub enum LoadError {
         seen: u64,
     },
     /// Another record of an epoch that was seen before.
-    #[error("{} was exchanged: it has epoch {epoch}, but is not the record of that epoch that was seen before; put the newest copy back, and find out who can write there", .0.display(), epoch = .1)]
+    #[error("{} was exchanged: it has epoch {epoch}, but is not the record of that epoch that was seen before", .0.display(), epoch = .1)]
     Exchanged(PathBuf, u64),
     /// A record is gone.
-    #[error("{} is missing, but epoch {seen} of it was seen before; restore it from a backup", .0.display(), seen = .1)]
+    #[error("{} is missing, but epoch {seen} of it was seen before", .0.display(), seen = .1)]
     MissingRecord(PathBuf, u64),
     /// `seen.json` is gone.
-    #[error("{} is missing, so an old copy of the records could not be noticed; restore it from a backup", .0.display())]
+    #[error("{} is missing, so an old copy of the records could not be noticed", .0.display())]
     MissingSeen(PathBuf),
     /// A correctly signed record breaks a rule.
-    #[error("{} breaks a rule: {rule}; restore it from a backup and report this", .0.display(), rule = .1)]
+    #[error("{} breaks a rule: {rule}", .0.display(), rule = .1)]
     Invalid(PathBuf, Invalid),
 }
 
@@ -90,9 +90,7 @@ pub enum CreateError {
 #[non_exhaustive]
 pub enum SetError {
     /// Another writer has changed the record.
-    #[error(
-        "the record of keyring {keyring} has epoch {found}, not {expected}; read it again and decide anew"
-    )]
+    #[error("the record of keyring {keyring} has epoch {found}, not {expected}")]
     Conflict {
         /// Whose record.
         keyring: KeyringName,
@@ -116,7 +114,7 @@ pub enum SetError {
     #[error("the record was not written: {0}")]
     Disk(#[from] disk::Error),
     /// The file differs from what was written.
-    #[error("{} reads back differently from what was written; check the disk", .0.display())]
+    #[error("{} reads back differently from what was written", .0.display())]
     ReadBack(PathBuf),
     /// It could not be encoded as JSON.
     #[error("the record could not be encoded ({0}): this is a defect, please report it")]
@@ -131,7 +129,7 @@ pub enum KeyError {
     #[error("keyring {0} has no version {1}")]
     Unknown(KeyringName, u32),
     /// Its secret is gone.
-    #[error("version {1} of keyring {0} is destroyed; nothing sealed under it can be opened")]
+    #[error("version {1} of keyring {0} is destroyed")]
     Destroyed(KeyringName, u32),
     /// The custodian did not unwrap it.
     #[error("version {number} of keyring {keyring}: {source}")]
@@ -144,9 +142,7 @@ pub enum KeyError {
         source: UnwrapFailed,
     },
     /// The unwrapped secret does not fit the record's commitment.
-    #[error(
-        "version {1} of keyring {0} unwraps to a secret that its record does not commit to; it is not used; restore the record from a backup"
-    )]
+    #[error("version {1} of keyring {0} unwraps to a secret that its record does not commit to")]
     Commitment(KeyringName, u32),
 }
 
@@ -173,9 +169,7 @@ pub enum RotateError {
     #[error("keyring {0} has no version {1}")]
     Unknown(KeyringName, u32),
     /// It cannot be activated from its state.
-    #[error(
-        "version {number} of keyring {keyring} is {state}, so it cannot be activated; rotate to a new version"
-    )]
+    #[error("version {number} of keyring {keyring} is {state}, so it cannot be activated")]
     NotReady {
         /// Which keyring.
         keyring: KeyringName,
@@ -185,10 +179,10 @@ pub enum RotateError {
         state: State,
     },
     /// All version numbers are used.
-    #[error("keyring {0} has used up its version numbers; start a new keyring")]
+    #[error("keyring {0} has used up its version numbers")]
     NoNumber(KeyringName),
     /// The wall clock is beyond the year 9999.
-    #[error("the system's clock is beyond the year 9999; set it")]
+    #[error("the system's clock is beyond the year 9999")]
     Clock,
 }
 
@@ -206,55 +200,38 @@ impl LoadError {
     }
 }
 
-impl Faulty for LoadError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Disk(e) => e.fault(),
-            Self::Unwrap { source, .. } => source.fault(),
-            Self::NotInitialised(_)
-            | Self::NoSigningKey(_)
-            | Self::Damaged(..)
-            | Self::Signature(_)
-            | Self::OtherCatalogue { .. }
-            | Self::Newer(..)
-            | Self::RolledBack { .. }
-            | Self::Exchanged(..)
-            | Self::MissingRecord(..)
-            | Self::MissingSeen(_)
-            | Self::Invalid(..) => Fault::OPERATOR,
-        }
-    }
-}
+faults! { LoadError {
+    Self::Disk(error) => error.fault(),
+    Self::Unwrap { source, .. } => source.fault(),
+    Self::NotInitialised(_) => Fault::operator("create one with `keyway init`"),
+    Self::NoSigningKey(_) | Self::Damaged(..) | Self::MissingRecord(..) | Self::MissingSeen(_) => Fault::operator("restore it from a backup"),
+    Self::Signature(_) => Fault::operator("restore it from a backup, and find out who can write there"),
+    Self::OtherCatalogue { .. } => Fault::operator("put back the one that belongs here"),
+    Self::Newer(..) => Fault::operator("upgrade keyway"),
+    Self::RolledBack { .. } => Fault::operator("put the newest copy back (an old one may lack keys, and lists retired ones as active)"),
+    Self::Exchanged(..) => Fault::operator("put the newest copy back, and find out who can write there"),
+    Self::Invalid(..) => Fault::operator("restore it from a backup and report this"),
+} }
 
-impl Faulty for CreateError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Load(e) => e.fault(),
-            Self::Key(e) => e.fault(),
-        }
-    }
-}
+faults! { CreateError {
+    Self::Load(e) => e.fault(),
+    Self::Key(e) => e.fault(),
+} }
 
-impl Faulty for SetError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Load(e) => e.fault(),
-            Self::Disk(e) => e.fault(),
-            Self::ReadBack(_) => Fault::OPERATOR,
-            Self::Conflict { .. } => Fault::OPERATOR_LATER,
-            Self::Refused { .. } | Self::Encode(_) => Fault::DEFECT,
-        }
-    }
-}
+faults! { SetError {
+    Self::Load(e) => e.fault(),
+    Self::Disk(e) => e.fault(),
+    Self::ReadBack(_) => Fault::operator("check the disk"),
+    Self::Conflict { .. } => Fault::operator_later("read it again and decide anew"),
+    Self::Refused { .. } | Self::Encode(_) => Fault::DEFECT,
+} }
 
-impl Faulty for KeyError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Unwrap { source, .. } => source.fault(),
-            Self::Unknown(..) | Self::Destroyed(..) | Self::Commitment(..) => Fault::OPERATOR,
-        }
-    }
-}
+faults! { KeyError {
+    Self::Unwrap { source, .. } => source.fault(),
+    Self::Unknown(..) => Fault::operator("`keyway keys` lists those that there are"),
+    Self::Destroyed(..) => Fault::operator("nothing sealed under it can be opened"),
+    Self::Commitment(..) => Fault::operator("it is not used; restore the record from a backup"),
+} }
 
 impl RotateError {
     /// Whether the disk had no space for it.
@@ -273,17 +250,14 @@ impl RotateError {
     }
 }
 
-impl Faulty for RotateError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Set(e) => e.fault(),
-            Self::Key(e) => e.fault(),
-            Self::Wrap(e) => e.fault(),
-            Self::Unwrap(e) => e.fault(),
-            Self::NoEntropy(_) => Fault::OPERATOR_LATER,
-            Self::Unknown(..) | Self::NotReady { .. } | Self::NoNumber(_) | Self::Clock => {
-                Fault::OPERATOR
-            }
-        }
-    }
-}
+faults! { RotateError {
+    Self::Set(error) => error.fault(),
+    Self::Key(error) => error.fault(),
+    Self::Wrap(error) => error.fault(),
+    Self::Unwrap(error) => error.fault(),
+    Self::NoEntropy(error) => error.fault(),
+    Self::Unknown(..) => Fault::operator("`keyway keys` lists those that there are"),
+    Self::NotReady { .. } => Fault::operator("rotate to a new version"),
+    Self::NoNumber(_) => Fault::operator("start a new keyring"),
+    Self::Clock => Fault::operator("set it"),
+} }

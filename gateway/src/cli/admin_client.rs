@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use crate::fault::{Fault, Retry, Who};
+use crate::fault::Who;
 use crate::operations::{Problem, Status};
 use crate::rotation::KeyringStatus;
 use crate::strict_json;
@@ -192,8 +192,5 @@ fn exit(who: &str) -> Exit {
     }
     let whos = [Who::Server, Who::Custodian, Who::Operator, Who::Internal];
     let who = whos.into_iter().find(|known| <&str>::from(known) == who);
-    Exit::of(Fault {
-        who: who.unwrap_or(Who::Internal),
-        retry: Retry::Never,
-    })
+    Exit::of(who.unwrap_or(Who::Internal))
 }

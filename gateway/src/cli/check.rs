@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::app;
 use crate::clock::Clock;
 use crate::config::{self, Environment, Finding, GatewayConfig};
+use crate::fault::Faulty;
 
 use super::args::Check;
 use super::exit::Exit;
@@ -67,11 +68,10 @@ fn files(args: &Check, checked: &GatewayConfig) -> (Vec<Finding>, Vec<Finding>) 
         help: help.to_owned(),
     };
     let errors = wrong.iter().map(|wrong| {
-        let said = wrong.error.to_string();
-        let (what, help) = said.split_once("; ").unwrap_or((&said, ""));
+        let what = wrong.error.to_string();
         // The key is printed in front of it already.
-        let what = what.split_once("`: ").map_or(what, |(_key, what)| what);
-        finding(wrong.key, what, help.trim_start_matches("remedy: "))
+        let what = what.split_once("`: ").map_or(&*what, |(_key, what)| what);
+        finding(wrong.key, what, wrong.error.fault().help())
     });
     let doubts = doubts
         .iter()

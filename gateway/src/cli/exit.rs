@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use strum::VariantArray;
 
-use crate::fault::{Fault, Who};
+use crate::fault::Who;
 
 /// Why the process ended. The discriminant is the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
@@ -68,8 +68,8 @@ impl Exit {
 
     /// The exit code for who must act on an error.
     #[must_use]
-    pub const fn of(fault: Fault) -> Self {
-        match fault.who {
+    pub const fn of(who: Who) -> Self {
+        match who {
             Who::Client => Self::Data,
             Who::Server => Self::Unreachable,
             Who::Custodian | Who::Operator => Self::Operator,

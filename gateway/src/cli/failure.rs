@@ -49,16 +49,14 @@ impl Failure {
         self
     }
 
-    /// From an error of the library, whose message has the remedy behind the first semicolon; its fault decides the exit code.
+    /// From an error of the library, whose fault decides the exit code.
     pub(super) fn of(error: &impl Faulty) -> Self {
-        Self::with_exit(Exit::of(error.fault()), error)
+        Self::with_exit(Exit::of(error.fault().who), error)
     }
 
     /// The same with an exit code that the command chooses.
-    pub(super) fn with_exit(exit: Exit, error: &dyn std::error::Error) -> Self {
-        let message = error.to_string();
-        let (what, help) = message.split_once("; ").unwrap_or((&message, ""));
-        Self::new(exit, what, help.strip_prefix("remedy: ").unwrap_or(help))
+    pub(super) fn with_exit(exit: Exit, error: &impl Faulty) -> Self {
+        Self::new(exit, error.to_string(), error.fault().help())
     }
 
     /// What is wrong, without the remedy.
@@ -111,19 +109,18 @@ impl From<io::Error> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::NoEntropy;
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("a is wrong; remedy: chmod 0600 'x'")]
-    struct Example;
+    use crate::fault::{self, Fault};
 
     #[test]
-    fn remedy_behind_the_first_semicolon_gets_its_own_line() {
-        let failure = Failure::with_exit(Exit::Operator, &Example);
-        let shown = ["error: a is wrong", "  help: chmod 0600 'x'"];
-        assert_eq!(failure.report(), shown.map(Line::from));
-        let failure = Failure::with_exit(Exit::Failed, &NoEntropy);
-        assert!(failure.report()[1].as_str().starts_with("  help: "));
+    fn help_gets_its_own_line_and_no_semicolon_begins_one() {
+        let error = fault::Failure::new("a; b is wrong", Fault::operator("chmod 0600 'x'; retry"));
+        let shown = ["error: a; b is wrong", "  help: chmod 0600 'x'; retry"];
+        assert_eq!(Failure::of(&error).report(), shown.map(Line::from));
+        let error = fault::Failure::new("a is wrong", Fault::DEFECT);
+        assert_eq!(
+            Failure::of(&error).report(),
+            [Line::from("error: a is wrong")]
+        );
     }
 
     #[test]

@@ -26,11 +26,8 @@ pub(super) fn run(args: &CommonOptions, out: &mut Output) -> Result<(), Failure>
         return Ok(out.json(&reloaded)?);
     }
     for warning in &reloaded.warnings {
-        let (what, help) = warning.split_once("; ").unwrap_or((warning, ""));
-        eprint_line(format_args!("warning: {what}"));
-        if !help.is_empty() {
-            eprint_line(format_args!("  help: {help}"));
-        }
+        eprint_line(format_args!("warning: {}", warning.what));
+        eprint_line(format_args!("  help: {}", warning.help));
     }
     if reloaded.applied.is_empty() {
         out.line("nothing has changed that takes effect while the gateway runs")?;

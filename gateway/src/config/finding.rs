@@ -8,7 +8,6 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::restart_values::RestartValues;
-use crate::fault::{Fault, Faulty, Retry, Who};
 
 /// An error or warning about a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -228,15 +227,6 @@ impl fmt::Display for Errors {
 }
 
 impl std::error::Error for Errors {}
-
-impl Faulty for Errors {
-    fn fault(&self) -> Fault {
-        Fault {
-            who: Who::Operator,
-            retry: Retry::Never,
-        }
-    }
-}
 
 fn in_order(findings: &mut Vec<Finding>) {
     findings.sort_by_key(|finding| (finding.line, finding.column));

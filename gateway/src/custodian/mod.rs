@@ -12,7 +12,7 @@ pub use signing::{
 pub(crate) use wrapped::FORMAT;
 pub use wrapped::{KekId, ParseWrappedError, Wrapped};
 
-use crate::fault::{Fault, Faulty};
+use crate::fault::{Fault, faults};
 use crate::later::Later;
 use crate::secret::{NoEntropy, Secret};
 
@@ -70,9 +70,7 @@ pub enum WrapFailed {
 #[non_exhaustive]
 pub enum UnwrapFailed {
     /// Wrapped under another KEK.
-    #[error(
-        "it is wrapped under the key-encryption key {wrapped}, but the one in use is {ours}; restore the `kek` (or `kek.json`) that belongs to this state directory"
-    )]
+    #[error("it is wrapped under the key-encryption key {wrapped}, but the one in use is {ours}")]
     OtherKek {
         /// The KEK that wrapped it.
         wrapped: KekId,
@@ -80,26 +78,16 @@ pub enum UnwrapFailed {
         ours: KekId,
     },
     /// Wrapped under this KEK, but bytes or context differ.
-    #[error(
-        "the wrapped secret is damaged, or was moved here from another record; restore the file from a backup"
-    )]
+    #[error("the wrapped secret is damaged, or was moved here from another record")]
     Damaged,
 }
 
-impl Faulty for WrapFailed {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::NoEntropy(_) => Fault::OPERATOR_LATER,
-            Self::Cipher => Fault::DEFECT,
-        }
-    }
-}
+faults! { WrapFailed {
+    Self::NoEntropy(error) => error.fault(),
+    Self::Cipher => Fault::DEFECT,
+} }
 
-impl Faulty for UnwrapFailed {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::OtherKek { .. } => Fault::CUSTODIAN,
-            Self::Damaged => Fault::OPERATOR,
-        }
-    }
-}
+faults! { UnwrapFailed {
+    Self::OtherKek { .. } => Fault::custodian("restore the `kek` (or `kek.json`) that belongs to this state directory"),
+    Self::Damaged => Fault::operator("restore the file from a backup"),
+} }

@@ -13,7 +13,7 @@ use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
 use super::{Custodian, UnwrapFailed, WrapFailed, Wrapped};
-use crate::fault::{Fault, Faulty};
+use crate::fault::{Fault, faults};
 use crate::later::wait;
 use crate::secret::{NoEntropy, Secret, on_wiped_thread};
 
@@ -46,33 +46,26 @@ pub enum SigningKeyNotMade {
 #[non_exhaustive]
 pub enum SigningKeyUnusable {
     /// Written by a later version.
-    #[error("it has format {0}, this keyway reads up to {FORMAT}: upgrade keyway")]
+    #[error("it has format {0}, this keyway reads up to {FORMAT}")]
     Newer(u64),
     /// The content is not as keyway writes it.
-    #[error("it is damaged: {0}; restore it from a backup")]
+    #[error("it is damaged: {0}")]
     Damaged(String),
     /// The seed cannot be unwrapped.
     #[error(transparent)]
     Unwrap(#[from] UnwrapFailed),
 }
 
-impl Faulty for SigningKeyNotMade {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::NoEntropy(_) => Fault::OPERATOR_LATER,
-            Self::Wrap(error) => error.fault(),
-        }
-    }
-}
+faults! { SigningKeyNotMade {
+    Self::NoEntropy(error) => error.fault(),
+    Self::Wrap(error) => error.fault(),
+} }
 
-impl Faulty for SigningKeyUnusable {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Unwrap(error) => error.fault(),
-            Self::Newer(_) | Self::Damaged(_) => Fault::OPERATOR,
-        }
-    }
-}
+faults! { SigningKeyUnusable {
+    Self::Unwrap(error) => error.fault(),
+    Self::Newer(_) => Fault::operator("upgrade keyway"),
+    Self::Damaged(_) => Fault::operator("restore it from a backup"),
+} }
 
 #[derive(Deserialize)]
 struct Probe {

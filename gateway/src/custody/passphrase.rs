@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::disk::{self, AllowedOwner, read_secret_file};
-use crate::fault::{Fault, Faulty};
+use crate::fault::{Fault, faults};
 
 /// The shortest passphrase for a new KEK, in bytes: it alone protects a stolen directory (NIST SP 800-63B-4, section 3.1.1.2,
 /// requires 15 for a single factor).
@@ -33,12 +33,10 @@ pub enum PassphraseSource {
 #[non_exhaustive]
 pub enum PassphraseError {
     /// The file cannot be used.
-    #[error("passphrase file: {0}{remedy}", remedy = remedy(.0))]
+    #[error("passphrase file: {0}")]
     File(#[from] disk::Error),
     /// The descriptor cannot be read.
-    #[error(
-        "cannot read the passphrase from file descriptor {number}: {source}; start keyway with it open, for example `keyway run … {number}<FILE`"
-    )]
+    #[error("cannot read the passphrase from file descriptor {number}: {source}")]
     Descriptor {
         /// Its number.
         number: u32,
@@ -46,12 +44,10 @@ pub enum PassphraseError {
         source: io::Error,
     },
     /// Nothing was read.
-    #[error("the passphrase is empty; put it into the file that is read, on one line")]
+    #[error("the passphrase is empty")]
     Empty,
     /// Too much was read.
-    #[error(
-        "the passphrase is longer than {MAX_LEN} bytes; name the file that holds it and nothing else"
-    )]
+    #[error("the passphrase is longer than {MAX_LEN} bytes")]
     Long,
 }
 
@@ -100,20 +96,12 @@ impl Passphrase {
     }
 }
 
-impl Faulty for PassphraseError {
-    fn fault(&self) -> Fault {
-        Fault::OPERATOR
-    }
-}
-
-/// The remedy that a disk error lacks.
-const fn remedy(error: &disk::Error) -> &'static str {
-    if error.is_missing() {
-        "; create it with mode 0600, or name the one that holds the passphrase"
-    } else {
-        ""
-    }
-}
+faults! { PassphraseError {
+    Self::File(error) => error.fault_if_missing("create it with mode 0600, or name the one that holds the passphrase"),
+    Self::Descriptor { number, .. } => Fault::operator(format!("start keyway with it open, for example `keyway run … {number}<FILE`")),
+    Self::Empty => Fault::operator("put it into the file that is read, on one line"),
+    Self::Long => Fault::operator("name the file that holds it and nothing else"),
+} }
 
 fn read_descriptor(number: u32) -> io::Result<Zeroizing<Vec<u8>>> {
     // Opening the descriptor by its path needs no unsafe code.
@@ -131,6 +119,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::fault::Faulty;
 
     fn passphrase(bytes: &[u8]) -> Result<Passphrase, PassphraseError> {
         Passphrase::new(Zeroizing::new(bytes.to_vec()))
@@ -175,13 +164,10 @@ mod tests {
     }
 
     #[test]
-    fn every_refusal_has_its_remedy() {
+    fn file_that_is_missing_is_to_be_created() {
         let nowhere = PassphraseSource::File(PathBuf::from("/nonexistent/words"));
-        let missing = nowhere.read().err().unwrap().to_string();
+        let missing = nowhere.read().err().unwrap().with_help();
         assert!(missing.contains("does not exist; create it"), "{missing}");
-        for error in [PassphraseError::Empty, PassphraseError::Long] {
-            assert!(error.to_string().contains("; "), "{error}");
-        }
     }
 
     #[test]
@@ -191,7 +177,7 @@ mod tests {
         std::fs::write(&path, "correct horse battery\n").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         let source = PassphraseSource::File(path.clone());
-        let error = source.read().err().unwrap().to_string();
+        let error = source.read().err().unwrap().with_help();
         assert!(
             error.contains("0644") && error.contains("chmod 0600"),
             "{error}"

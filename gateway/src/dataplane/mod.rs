@@ -110,7 +110,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
-use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::fault::{Fault, faults};
 use crate::keyring::Keys;
 
 pub use address::{Endpoints, ListenAddr};
@@ -177,9 +177,7 @@ pub enum Stopped {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A listen address could not be bound.
-    #[error(
-        "cannot listen on {addr}: {source}; choose another `listen` address, or stop what holds this one"
-    )]
+    #[error("cannot listen on {addr}: {source}")]
     Listen {
         /// The address asked for.
         addr: ListenAddr,
@@ -191,20 +189,10 @@ pub enum StartError {
     Worker(io::Error),
 }
 
-impl Faulty for StartError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Listen { .. } => Fault {
-                who: Who::Operator,
-                retry: Retry::Never,
-            },
-            Self::Worker(_) => Fault {
-                who: Who::Operator,
-                retry: Retry::Later,
-            },
-        }
-    }
-}
+faults! { StartError {
+    Self::Listen { .. } => Fault::operator("choose another `listen` address, or stop what holds this one"),
+    Self::Worker(_) => Fault::no_thread(),
+} }
 
 impl Dataplane {
     /// Binds the listeners that `inherited` lacks and starts the workers; no client is accepted before [`Dataplane::accept`]. On

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use strum::Display;
 
-use crate::fault::{Fault, Faulty};
+use crate::fault::{Fault, Faulty, faults};
 
 /// The largest file that is read, in bytes: thousands of key versions fit.
 pub(super) const MAX_LEN: u64 = 16 * 1024 * 1024;
@@ -19,19 +19,19 @@ pub enum Error {
     #[error("{} does not exist", .0.display())]
     Missing(PathBuf),
     /// The directory cannot be created.
-    #[error("cannot create the directory {}: {why}; choose another state directory", .0.display(), why = .1)]
+    #[error("cannot create the directory {}: {why}", .0.display(), why = .1)]
     NotCreatable(PathBuf, String),
     /// The file system takes no writes.
-    #[error("cannot {action} {}: the file system is read-only; remount it writable, or choose another state directory", .0.display(), action = .1)]
+    #[error("cannot {action} {}: the file system is read-only", .0.display(), action = .1)]
     ReadOnly(PathBuf, Action),
     /// No space, or no quota.
-    #[error("cannot {action} {}: no space left on the disk (or quota used up); free some and try again", .0.display(), action = .1)]
+    #[error("cannot {action} {}: no space left on the disk (or quota used up)", .0.display(), action = .1)]
     Full(PathBuf, Action),
     /// Permission denied.
-    #[error("cannot {action} {}: permission denied; run keyway as the owner of the state directory", .0.display(), action = .1)]
+    #[error("cannot {action} {}: permission denied", .0.display(), action = .1)]
     Denied(PathBuf, Action),
     /// Its mode lets others than the owner use it.
-    #[error("{} has mode {found:04o}, at most {limit:04o} is allowed, because others could use it; remedy: chmod {limit:04o} '{}'", path.display(), path.display())]
+    #[error("{} has mode {found:04o}, at most {limit:04o} is allowed, because others could use it", path.display())]
     TooOpen {
         /// The file or directory.
         path: PathBuf,
@@ -41,7 +41,7 @@ pub enum Error {
         limit: u32,
     },
     /// It belongs to another user.
-    #[error("{} belongs to uid {owner}, keyway runs as uid {us}; remedy: chown {us} '{}', or run keyway as its owner", path.display(), path.display())]
+    #[error("{} belongs to uid {owner}, keyway runs as uid {us}", path.display())]
     NotOurs {
         /// The file or directory.
         path: PathBuf,
@@ -51,19 +51,19 @@ pub enum Error {
         us: u32,
     },
     /// A directory with other content that other users can use: no state directory.
-    #[error("{} is no state directory: it holds other things, and others use it; leave it as it is, and name a directory of keyway's own, which is made if it is missing", .0.display())]
+    #[error("{} is no state directory: it holds other things, and others use it", .0.display())]
     Foreign(PathBuf),
     /// A link, pipe, device or the like stands where a `file` or `directory` is needed.
-    #[error("{} is not a {wanted}; put a real {wanted} there (no link, pipe or device)", .0.display(), wanted = .1)]
+    #[error("{} is not a {wanted}", .0.display(), wanted = .1)]
     NotRegular(PathBuf, &'static str),
     /// Larger than any file that keyway writes.
-    #[error("{} is larger than {MAX_LEN} bytes, so keyway did not write it; restore it from a backup", .0.display())]
+    #[error("{} is larger than {MAX_LEN} bytes, so keyway did not write it", .0.display())]
     TooLarge(PathBuf),
     /// The file exists and is not overwritten.
-    #[error("{} exists already and is not overwritten; choose another state directory, or move it away if you are sure", .0.display())]
+    #[error("{} exists already and is not overwritten", .0.display())]
     Exists(PathBuf),
     /// Another process holds the state directory.
-    #[error("the state directory {} is in use by {}; stop that one first, or give this one its own state directory", dir.display(), holder(*pid))]
+    #[error("the state directory {} is in use by {}", dir.display(), holder(*pid))]
     Locked {
         /// The state directory.
         dir: PathBuf,
@@ -141,26 +141,32 @@ impl Error {
     pub const fn is_missing(&self) -> bool {
         matches!(self, Self::Missing(_))
     }
-}
 
-impl Faulty for Error {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Full(..) | Self::ReadOnly(..) | Self::Locked { .. } | Self::Other { .. } => {
-                Fault::OPERATOR_LATER
-            }
-            Self::Missing(_)
-            | Self::NotCreatable(..)
-            | Self::Denied(..)
-            | Self::TooOpen { .. }
-            | Self::NotOurs { .. }
-            | Self::Foreign(_)
-            | Self::NotRegular(..)
-            | Self::TooLarge(_)
-            | Self::Exists(_) => Fault::OPERATOR,
+    /// The fault, where `help` says what to do if the path does not exist.
+    pub(crate) fn fault_if_missing(&self, help: &'static str) -> Fault {
+        if self.is_missing() {
+            Fault::operator(help)
+        } else {
+            self.fault()
         }
     }
 }
+
+faults! { Error {
+    Self::Missing(_) => Fault::operator("put it there, or correct the path"),
+    Self::NotCreatable(..) => Fault::operator("choose another state directory"),
+    Self::ReadOnly(..) => Fault::operator_later("remount it writable, or choose another state directory"),
+    Self::Full(..) => Fault::operator_later("free some and try again"),
+    Self::Denied(..) => Fault::operator("run keyway as the owner of the state directory"),
+    Self::TooOpen { path, limit, .. } => Fault::operator(format!("chmod {limit:04o} '{}'", path.display())),
+    Self::NotOurs { path, us, .. } => Fault::operator(format!("chown {us} '{}', or run keyway as its owner", path.display())),
+    Self::Foreign(_) => Fault::operator("leave it as it is, and name a directory of keyway's own, which is made if it is missing"),
+    Self::NotRegular(_, wanted) => Fault::operator(format!("put a real {wanted} there (no link, pipe or device)")),
+    Self::TooLarge(_) => Fault::operator("restore it from a backup"),
+    Self::Exists(_) => Fault::operator("choose another state directory, or move it away if you are sure"),
+    Self::Locked { .. } => Fault::operator_later("stop that one first, or give this one its own state directory"),
+    Self::Other { .. } => Fault::operator_later("look at the disk and the path"),
+} }
 
 fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(

@@ -3,6 +3,8 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
+use crate::fault::Faulty;
+
 use super::testing::{CrashDisk, DiskFault};
 use super::*;
 
@@ -28,7 +30,7 @@ fn created_state_directory_is_closed_to_others() {
 fn state_directory_open_to_others_is_refused_with_its_remedy() {
     let (_root, dir) = state();
     set_mode(dir.path(), 0o750);
-    let error = StateDir::open(dir.path()).unwrap_err().to_string();
+    let error = StateDir::open(dir.path()).unwrap_err().with_help();
     for part in ["0750", "chmod 0700", &*dir.path().to_string_lossy()] {
         assert!(error.contains(part), "{error}");
     }
@@ -52,7 +54,7 @@ fn state_directory_that_cannot_be_made_says_what_is_in_the_way() {
     std::fs::write(&file, "").unwrap();
     let is = format!("{} is not a directory; choose", file.display());
     for below in ["x", "x/y"] {
-        let error = StateDir::create(&file.join(below)).unwrap_err().to_string();
+        let error = StateDir::create(&file.join(below)).unwrap_err().with_help();
         assert!(error.contains(&is), "{error}");
     }
     let error = StateDir::create(Path::new("/proc/x")).unwrap_err();
@@ -136,13 +138,9 @@ fn link_in_the_place_of_a_file_is_called_that_whatever_is_done_to_it() {
         (Action::Write, Real.write(&link, b"x").err()),
         (Action::Append, Real.append(&link, 0, b"x").err()),
     ] {
-        let error = Error::from_io(&link, action, failed.unwrap()).to_string();
-        let (what, help) = error.split_once("; ").unwrap();
-        assert!(
-            what.ends_with("seen.json is not a file"),
-            "{action}: {error}"
-        );
-        assert!(help.contains("no link"), "{action}: {error}");
+        let error = Error::from_io(&link, action, failed.unwrap()).with_help();
+        let told = "seen.json is not a file; put a real file there (no link, pipe or device)";
+        assert!(error.ends_with(told), "{action}: {error}");
     }
 }
 
@@ -162,17 +160,17 @@ fn directory_of_other_things_gets_no_advice_to_close_it() {
     let path = root.path().join("etc");
     std::fs::create_dir(&path).unwrap();
     set_mode(&path, 0o755);
-    let empty = StateDir::open(&path).unwrap_err().to_string();
+    let empty = StateDir::open(&path).unwrap_err().with_help();
     assert!(empty.contains("chmod 0700"), "{empty}");
     std::fs::write(path.join("passwd"), "").unwrap();
-    let full = StateDir::open(&path).unwrap_err().to_string();
+    let full = StateDir::open(&path).unwrap_err().with_help();
     assert!(
         full.contains("no state directory") && !full.contains("chmod"),
         "{full}"
     );
     for name in ["lock", "kek", "catalogue.key"] {
         std::fs::write(path.join(name), "").unwrap();
-        let ours = StateDir::open(&path).unwrap_err().to_string();
+        let ours = StateDir::open(&path).unwrap_err().with_help();
         assert!(ours.contains("chmod 0700"), "{ours}");
         std::fs::remove_file(path.join(name)).unwrap();
     }
@@ -318,7 +316,7 @@ fn full_test_disk_takes_again_what_a_removed_file_gives_back() {
 #[test]
 fn system_errors_are_sorted_by_remedy() {
     let sort = |kind: std::io::ErrorKind| {
-        Error::from_io(Path::new("/d/f"), Action::Write, kind.into()).to_string()
+        Error::from_io(Path::new("/d/f"), Action::Write, kind.into()).with_help()
     };
     assert!(sort(std::io::ErrorKind::ReadOnlyFilesystem).contains("remount it writable"));
     assert!(sort(std::io::ErrorKind::StorageFull).contains("no space left"));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::names;
-use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::fault::{Fault, Faulty};
 
 /// Bucket limits of the batch histogram, in seconds: 1 µs to 1 s.
 const BATCH_BUCKETS: [f64; 13] = [
@@ -40,10 +40,7 @@ pub struct InstallError(#[from] BuildError);
 
 impl Faulty for InstallError {
     fn fault(&self) -> Fault {
-        Fault {
-            who: Who::Internal,
-            retry: Retry::Never,
-        }
+        Fault::DEFECT
     }
 }
 

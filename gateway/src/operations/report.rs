@@ -62,7 +62,7 @@ pub struct Reloaded {
     /// What has changed in the file and takes a restart.
     pub restart: Vec<String>,
     /// What deserves a second look.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Mistake>,
 }
 
 /// Lines of the audit log.

@@ -2,6 +2,7 @@
 
 use crate::audit::{Action, Actor, Channel, Text, Trigger};
 use crate::catalogue::State;
+use crate::fault::Faulty;
 use crate::rotation::engine::Order as VersionOrder;
 use crate::rotation::{
     DestroyRequest, Exposure, KeyringStatus, OrderError, Reason, RetentionReasons, Rotation,
@@ -138,7 +139,7 @@ impl Operations {
             Err(error @ (OrderError::Failed(_) | OrderError::UnderWay))
                 if exposure.state == State::Compromised =>
             {
-                Some(error.to_string())
+                Some(error.with_help())
             }
             Err(error) => return Err(error.into()),
         };
@@ -202,7 +203,7 @@ impl Operations {
             && error.is_refusal()
         {
             let asked = (Some(keyring), what);
-            let why = error.to_string();
+            let why = error.with_help();
             Box::pin(self.rotation.refused(asked, reason.clone(), why)).await;
         }
         Ok(found?)

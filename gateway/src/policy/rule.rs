@@ -5,7 +5,6 @@ use super::clients::Clients;
 use super::name::KeyringName;
 use super::pattern::Pattern;
 use super::strict::{Answers, Empty, Plaintext, Undecryptable};
-use crate::fault::{Fault, Faulty};
 
 /// Index of a keyring in [`super::Policy::keyrings`]; valid only for the policy that it came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -135,11 +134,5 @@ impl Rule {
             publish_by: Clients::default(),
             deliver_to: Clients::default(),
         }
-    }
-}
-
-impl Faulty for RuleFault {
-    fn fault(&self) -> Fault {
-        Fault::OPERATOR
     }
 }

@@ -11,7 +11,7 @@ use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
 use zeroize::Zeroizing;
 
 use crate::disk::{self, AllowedOwner, read_secret_file};
-use crate::fault::{Fault, Faulty};
+use crate::fault::{Fault, faults};
 use crate::secret::{self, NoEntropy, Secret, on_wiped_thread, with_wiped_stack};
 
 /// The prefix `S`: a seed.
@@ -48,10 +48,10 @@ pub struct InvalidSeed;
 #[non_exhaustive]
 pub enum KeyError {
     /// The file cannot be read.
-    #[error("the key in `nkey-seed-file`: {0}{remedy}", remedy = remedy(.0))]
+    #[error("the key in `nkey-seed-file`: {0}")]
     File(#[from] disk::Error),
     /// It holds something else.
-    #[error("{} holds no nkey seed; make one with `keyway proxy-key`, and name its file", .0.display())]
+    #[error("{} holds no nkey seed", .0.display())]
     Content(PathBuf),
 }
 
@@ -146,22 +146,10 @@ impl Seed {
     }
 }
 
-impl Faulty for KeyError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::File(error) => error.fault(),
-            Self::Content(_) => Fault::OPERATOR,
-        }
-    }
-}
-
-const fn remedy(error: &disk::Error) -> &'static str {
-    if error.is_missing() {
-        "; make one with `keyway proxy-key`, or name the file that holds it"
-    } else {
-        ""
-    }
-}
+faults! { KeyError {
+    Self::File(error) => error.fault_if_missing("make one with `keyway proxy-key`, or name the file that holds it"),
+    Self::Content(_) => Fault::operator("make one with `keyway proxy-key`, and name its file"),
+} }
 
 fn with_crc(mut raw: Vec<u8>) -> Vec<u8> {
     let sum = crc(&raw);

@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 
 use super::*;
+use crate::fault::Faulty;
 use crate::secret::memory::{find_in_memory, masked, on_deep_stack, with_fewer_cpu_features};
 use crate::secret::on_wiped_thread;
 
@@ -243,7 +244,7 @@ fn key_file_that_cannot_be_used_is_named_with_its_remedy() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("proxy.nk");
-    let said = Key::read(&path).unwrap_err().to_string();
+    let said = Key::read(&path).unwrap_err().with_help();
     assert!(
         said.contains("; make one with `keyway proxy-key`"),
         "{said}"
@@ -251,7 +252,7 @@ fn key_file_that_cannot_be_used_is_named_with_its_remedy() {
     std::fs::write(&path, "secret words\n").unwrap();
     let closed = std::fs::Permissions::from_mode(0o600);
     std::fs::set_permissions(&path, closed).unwrap();
-    let said = Key::read(&path).unwrap_err().to_string();
+    let said = Key::read(&path).unwrap_err().with_help();
     assert!(
         said.contains("proxy.nk") && !said.contains("secret words"),
         "{said}"

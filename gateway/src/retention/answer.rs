@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::envelope::Kid;
+use crate::fault::Failure;
 use crate::policy::{KeyringName, Pattern};
 
 /// How far the catalogue's times and those of stored messages may lie apart: a message is stored some time after it was sealed (a
@@ -39,8 +40,8 @@ pub enum RetentionAnswer {
     },
     /// Each of these streams holds at least one such message; others may, too.
     Stored(Vec<StoringStream>),
-    /// It cannot be proven: the reason, and behind the first `; ` the remedy.
-    Unknown(String),
+    /// It cannot be proven: the reason.
+    Unknown(Failure),
 }
 
 /// A stream that holds a message sealed under the key version, and that message.

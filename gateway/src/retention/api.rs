@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::config::{Config, LoginError};
 use crate::clock::Clock;
-use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::fault::{Fault, faults};
 use crate::tls::{self, Dialer, ServerTls};
 use crate::wire::connect::CONTROL_CLIENT_NAME;
 
@@ -32,9 +32,7 @@ pub(super) enum ApiError {
     #[error(transparent)]
     Tls(#[from] tls::Error),
     /// No server accepts the connection.
-    #[error(
-        "no connection to {servers}: {why}; check `servers` of [control], and that a server runs there"
-    )]
+    #[error("no connection to {servers}: {why}")]
     Connect {
         /// The servers.
         servers: String,
@@ -42,22 +40,16 @@ pub(super) enum ApiError {
         why: ConnectErrorKind,
     },
     /// The server refuses the credentials.
-    #[error(
-        "the server at {0} refuses the credentials of [control]; give a user of the agents' account"
-    )]
+    #[error("the server at {0} refuses the credentials of [control]")]
     Unauthorised(String),
     /// A permissions violation, in the server's words.
-    #[error(
-        "the server refuses: {0}; allow the gateway's user to publish to $JS.API.> and to subscribe to _INBOX.>"
-    )]
+    #[error("the server refuses: {0}")]
     PermissionsViolation(String),
     /// No responders: JetStream is not enabled there.
-    #[error(
-        "nobody answers {0}; enable JetStream for the account of [control], or name its `domains`"
-    )]
+    #[error("nobody answers {0}")]
     NoResponders(String),
     /// No answer came.
-    #[error("no answer to {subject}: {why}; ask again when JetStream has recovered")]
+    #[error("no answer to {subject}: {why}")]
     NoAnswer {
         /// The request's subject.
         subject: String,
@@ -65,7 +57,7 @@ pub(super) enum ApiError {
         why: RequestErrorKind,
     },
     /// JetStream answers with an error.
-    #[error("JetStream refuses {subject}: {description} ({code}); let it answer, and ask again")]
+    #[error("JetStream refuses {subject}: {description} ({code})")]
     Error {
         /// The request's subject.
         subject: String,
@@ -75,9 +67,7 @@ pub(super) enum ApiError {
         code: u64,
     },
     /// The answer is not the expected JSON.
-    #[error(
-        "the answer to {subject} is not understood: {why}; report it, with the server's version"
-    )]
+    #[error("the answer to {subject} is not understood: {why}")]
     Unreadable {
         /// The request's subject.
         subject: String,
@@ -188,19 +178,14 @@ pub(super) fn concerns(words: &str, subject: &str) -> bool {
     words.contains(&format!("\"{subject}\"")) || words.contains("for Subscription to")
 }
 
-impl Faulty for ApiError {
-    fn fault(&self) -> Fault {
-        let (who, retry) = match self {
-            Self::Login(error) => return error.fault(),
-            Self::Tls(error) => return error.fault(),
-            Self::Unauthorised(_) | Self::PermissionsViolation(_) | Self::NoResponders(_) => {
-                (Who::Operator, Retry::Never)
-            }
-            Self::Connect { .. } | Self::NoAnswer { .. } | Self::Error { .. } => {
-                (Who::Server, Retry::Later)
-            }
-            Self::Unreadable { .. } => (Who::Internal, Retry::Never),
-        };
-        Fault { who, retry }
-    }
-}
+faults! { ApiError {
+    Self::Login(error) => error.fault(),
+    Self::Tls(error) => error.fault(),
+    Self::Connect { .. } => Fault::server("check `servers` of [control], and that a server runs there"),
+    Self::Unauthorised(_) => Fault::operator("give a user of the agents' account"),
+    Self::PermissionsViolation(_) => Fault::operator("allow the gateway's user to publish to $JS.API.> and to subscribe to _INBOX.>"),
+    Self::NoResponders(_) => Fault::operator("enable JetStream for the account of [control], or name its `domains`"),
+    Self::NoAnswer { .. } => Fault::server("ask again when JetStream has recovered"),
+    Self::Error { .. } => Fault::server("let it answer, and ask again"),
+    Self::Unreadable { .. } => Fault::defect("report it, with the server's version"),
+} }

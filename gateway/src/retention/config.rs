@@ -8,7 +8,7 @@ use strum::IntoStaticStr;
 use zeroize::Zeroizing;
 
 use crate::disk::{self, AllowedOwner, read_secret_file};
-use crate::fault::{Fault, Faulty};
+use crate::fault::{Fault, faults};
 use crate::tls::ServerTls;
 
 /// Section `[control]`. Paths, never secrets: those are read when a connection is made.
@@ -51,10 +51,10 @@ pub enum Login {
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
     /// The file cannot be used.
-    #[error("the credentials of [control]: {0}{remedy}", remedy = remedy(.0))]
+    #[error("the credentials of [control]: {0}")]
     File(#[from] disk::Error),
     /// It holds something else.
-    #[error("{} holds no {wanted}; name the file that does in [control]", .path.display())]
+    #[error("{} holds no {wanted}", .path.display())]
     Content {
         /// The file.
         path: PathBuf,
@@ -99,14 +99,10 @@ impl Login {
     }
 }
 
-impl Faulty for LoginError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::File(error) => error.fault(),
-            Self::Content { .. } => Fault::OPERATOR,
-        }
-    }
-}
+faults! { LoginError {
+    Self::File(error) => error.fault_if_missing("create it with mode 0600, or name the one that holds them"),
+    Self::Content { .. } => Fault::operator("name the file that does in [control]"),
+} }
 
 /// The file's text without final line ends.
 fn read(path: &Path, wanted: &'static str) -> Result<Zeroizing<String>, LoginError> {
@@ -117,15 +113,6 @@ fn read(path: &Path, wanted: &'static str) -> Result<Zeroizing<String>, LoginErr
         return Err(content(path, wanted));
     }
     Ok(Zeroizing::new(text.to_owned()))
-}
-
-/// The remedy that a disk error lacks.
-const fn remedy(error: &disk::Error) -> &'static str {
-    if error.is_missing() {
-        "; create it with mode 0600, or name the one that holds them"
-    } else {
-        ""
-    }
 }
 
 fn content(path: &Path, wanted: &'static str) -> LoginError {

@@ -5,6 +5,8 @@ use std::thread::Builder;
 
 use tokio::sync::oneshot;
 
+use crate::fault::{Failure, Fault};
+
 use super::answer::{RetentionAnswer, RetentionQuestion};
 use super::config::Config;
 use super::question;
@@ -48,7 +50,10 @@ impl JetStream {
             Err(error) => error.to_string(),
         };
         told.await.unwrap_or_else(|_dropped| {
-            RetentionAnswer::Unknown(format!("no thread could ask JetStream: {ended}; ask again"))
+            RetentionAnswer::Unknown(Failure::new(
+                format!("no thread could ask JetStream: {ended}"),
+                Fault::operator_later("ask again"),
+            ))
         })
     }
 

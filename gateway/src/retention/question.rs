@@ -12,6 +12,7 @@ use super::config::Config;
 use super::json::{self, ConsumerPage, StreamInfo, StreamPage};
 use super::scan::{self, Evidence, Finding};
 use super::stream::{Stream, Window};
+use crate::fault::{Failure, Fault};
 use crate::policy::Pattern;
 
 /// The default prefix of JetStream's API.
@@ -31,8 +32,8 @@ pub(super) struct Findings {
     pub(super) streams: usize,
     /// Those that hold such messages.
     pub(super) held: Vec<StoringStream>,
-    /// What could not be determined, each with its remedy behind the first `; `.
-    pub(super) doubts: Vec<String>,
+    /// What could not be determined.
+    pub(super) doubts: Vec<Failure>,
 }
 
 /// Asks on this thread.
@@ -42,12 +43,16 @@ pub(super) fn ask(config: &Config, question: &RetentionQuestion) -> RetentionAns
 }
 
 /// Runs on this thread, with a runtime of its own.
-pub(super) fn block_on<T>(asking: impl Future<Output = T>) -> Result<T, String> {
+pub(super) fn block_on<T>(asking: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let runtime =
-        runtime.map_err(|error| format!("JetStream cannot be asked: {error}; ask again"))?;
+    let runtime = runtime.map_err(|error| {
+        Failure::new(
+            format!("JetStream cannot be asked: {error}"),
+            Fault::operator_later("ask again"),
+        )
+    })?;
     Ok(runtime.block_on(asking))
 }
 
@@ -56,11 +61,14 @@ async fn ask_with_deadline(config: &Config, question: &RetentionQuestion) -> Ret
     let asking = Box::pin(gather(config, question, &mut found));
     match tokio::time::timeout(config.deadline, asking).await {
         Ok(Ok(())) => {}
-        Ok(Err(failed)) => found.doubts.push(failed.to_string()),
-        Err(_elapsed) => found.doubts.push(format!(
-            "JetStream was not asked to the end within {}; raise `deadline` of [control]",
-            humantime::format_duration(config.deadline)
-        )),
+        Ok(Err(failed)) => found.doubts.push(Failure::of(&failed)),
+        Err(_elapsed) => {
+            let deadline = humantime::format_duration(config.deadline);
+            found.doubts.push(Failure::new(
+                format!("JetStream was not asked to the end within {deadline}"),
+                Fault::operator_later("raise `deadline` of [control]"),
+            ));
+        }
     }
     found.verdict()
 }
@@ -83,7 +91,7 @@ async fn gather(
                 continue;
             }
             Err(failed) => {
-                found.doubts.push(failed.to_string());
+                found.doubts.push(Failure::of(&failed));
                 continue;
             }
             Ok(infos) => infos,
@@ -137,7 +145,7 @@ async fn scan_streams(
 pub(super) async fn list_streams(
     api: &Api,
     prefix: &str,
-    doubts: &mut Vec<String>,
+    doubts: &mut Vec<Failure>,
 ) -> Result<Vec<StreamInfo>, ApiError> {
     let subject = format!("{prefix}.STREAM.LIST");
     let mut streams: Vec<StreamInfo> = Vec::new();
@@ -158,9 +166,8 @@ pub(super) async fn list_streams(
     }
     // A stream deleted meanwhile moves the others up, one of them to a page that was read already.
     if !totals.iter().eq([&streams.len()]) {
-        doubts.push(
-            "the list of streams has gaps, or changed while it was read; ask again".to_owned(),
-        );
+        let what = "the list of streams has gaps, or changed while it was read";
+        doubts.push(Failure::new(what, Fault::operator_later("ask again")));
     }
     Ok(streams)
 }
@@ -233,13 +240,17 @@ pub(super) fn patterns(subjects: &[Pattern]) -> Vec<Pattern> {
 
 impl StreamPage {
     /// Streams that the servers could not report on.
-    pub(super) fn gaps(&self) -> Vec<String> {
-        let missing = self.missing.iter().flatten();
-        let missing = missing
-            .map(|name| format!("stream {name} does not answer; ask again when its servers do"));
-        let offline = self.offline.iter().flatten();
-        let offline = offline.map(|(name, why)| {
-            format!("stream {name} is offline ({why}); upgrade its servers, or delete it")
+    pub(super) fn gaps(&self) -> Vec<Failure> {
+        let missing = self.missing.iter().flatten().map(|name| {
+            let what = format!("stream {name} does not answer");
+            Failure::new(what, Fault::operator_later("ask again when its servers do"))
+        });
+        let offline = self.offline.iter().flatten().map(|(name, why)| {
+            let what = format!("stream {name} is offline ({why})");
+            Failure::new(
+                what,
+                Fault::operator_later("upgrade its servers, or delete it"),
+            )
         });
         missing.chain(offline).collect()
     }
@@ -252,16 +263,15 @@ impl Findings {
             return RetentionAnswer::Stored(self.held);
         }
         let mut doubts = self.doubts.into_iter();
-        let Some(first) = doubts.next() else {
+        let Some(mut first) = doubts.next() else {
             return RetentionAnswer::NothingStored {
                 streams: self.streams,
             };
         };
         let more = doubts.count();
-        let (what, help) = first.split_once("; ").unwrap_or((&first, "ask again"));
-        RetentionAnswer::Unknown(match more {
-            0 => format!("{what}; {help}"),
-            _ => format!("{what} (and {more} more doubts); {help}"),
-        })
+        if more > 0 {
+            first.what += &format!(" (and {more} more doubts)");
+        }
+        RetentionAnswer::Unknown(first)
     }
 }

@@ -14,6 +14,7 @@ use super::api::{Api, ApiError};
 use super::json::{self, StoredMessage};
 use super::stream::{Stream, Window};
 use crate::envelope::{Header, HeaderError, Kid};
+use crate::fault::{Failure, Fault};
 use crate::policy::Pattern;
 
 /// How many readers scan one stream.
@@ -30,8 +31,8 @@ pub(super) enum Finding {
     NothingStored,
     /// This message is sealed under the version.
     Stored(Box<Evidence>),
-    /// It cannot be proven: the reason, and behind the first `; ` the remedy.
-    Unknown(String),
+    /// It cannot be proven: the reason.
+    Unknown(Failure),
 }
 
 /// A message that is sealed under the version.
@@ -94,7 +95,7 @@ pub(super) async fn scan_stream(
             Ok(Finding::NothingStored) => {}
             Ok(held @ Finding::Stored(_)) => return held,
             Ok(Finding::Unknown(why)) => doubt = doubt.or(Some(why)),
-            Err(failed) => doubt = doubt.or_else(|| Some(failed.to_string())),
+            Err(failed) => doubt = doubt.or_else(|| Some(Failure::of(&failed))),
         }
     }
     doubt.map_or(Finding::NothingStored, Finding::Unknown)
@@ -195,19 +196,24 @@ impl Scan<'_> {
         json::read_stored(&subject, &answer)
     }
 
-    fn too_many(&self) -> String {
-        format!(
-            "stream {} holds more than {MAX_READS} messages on {} that may be as old, and none of those looked at is sealed under this version; ask again when they have left the stream, or force it",
+    fn too_many(&self) -> Failure {
+        let what = format!(
+            "stream {} holds more than {MAX_READS} messages on {} that may be as old, and none of those looked at is sealed under this version",
             self.stream.name(),
             self.pattern
+        );
+        Failure::new(
+            what,
+            Fault::operator_later("ask again when they have left the stream, or force it"),
         )
     }
 
-    fn unreadable(&self, sequence: u64) -> String {
-        format!(
-            "message {sequence} of stream {} is an envelope that this keyway cannot read; upgrade keyway, or force it",
+    fn unreadable(&self, sequence: u64) -> Failure {
+        let what = format!(
+            "message {sequence} of stream {} is an envelope that this keyway cannot read",
             self.stream.name()
-        )
+        );
+        Failure::new(what, Fault::operator_later("upgrade keyway, or force it"))
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::fault::{Failure, Fault};
+
 use super::api::{Api, ApiError};
 use super::config::Config;
 use super::json::{StreamConfig, StreamInfo, StreamSource, SubjectTransform};
@@ -55,8 +57,8 @@ pub struct Survey {
     pub schedulings: Vec<Scheduling>,
     /// Those with a source that was not asked.
     pub unseen: Vec<UnaskedSource>,
-    /// What could not be determined, each with its remedy behind the first `; `.
-    pub doubts: Vec<String>,
+    /// What could not be determined.
+    pub doubts: Vec<Failure>,
 }
 
 /// Asks on this thread.
@@ -72,12 +74,15 @@ async fn ask_with_deadline(
     config: &Config,
     imports: &[String],
     survey: &mut Survey,
-) -> Result<(), String> {
+) -> Result<(), Failure> {
     let patience = config.deadline.min(Duration::from_secs(30));
     let asked = Box::pin(gather(config, imports, survey));
     match tokio::time::timeout(patience, asked).await {
-        Ok(done) => done.map_err(|failed| failed.to_string()),
-        Err(_elapsed) => Err("JetStream does not answer in time; ask again".to_owned()),
+        Ok(done) => done.map_err(|failed| Failure::of(&failed)),
+        Err(_elapsed) => Err(Failure::new(
+            "JetStream does not answer in time",
+            Fault::operator_later("ask again"),
+        )),
     }
 }
 

@@ -12,6 +12,7 @@ use super::scan::{PayloadMatch, SequenceRange, match_payload};
 use super::stream::{StoredTime, Stream, Window};
 use super::*;
 use crate::envelope::{Flags, Header, Kid, LaneId, Suite};
+use crate::fault::{Failure, Fault};
 
 const SUBJECT: &str = "$JS.API.STREAM.MSG.GET.S";
 
@@ -105,8 +106,8 @@ fn a_list_with_gaps_says_which() {
     let page: StreamPage = read_answer(SUBJECT, &bytes(&page)).unwrap().unwrap();
     let gaps = page.gaps();
     assert_eq!(gaps.len(), 2);
-    assert!(gaps[0].starts_with("stream A does not answer; "));
-    assert!(gaps[1].starts_with("stream B is offline (level 9); "));
+    assert_eq!(gaps[0].what, "stream A does not answer");
+    assert_eq!(gaps[1].what, "stream B is offline (level 9)");
     let page: StreamPage = serde_json::from_value(json!({"total": 0})).unwrap();
     assert!(page.gaps().is_empty());
 }
@@ -272,19 +273,20 @@ fn a_refusal_concerns_its_own_request_or_all() {
 
 #[test]
 fn evidence_decides_before_doubt_and_doubt_before_nothing() {
-    let found = |doubts: &[&str]| Findings {
+    let doubt = |what: &str, help| Failure::new(what, Fault::operator_later(help));
+    let found = |doubts: Vec<Failure>| Findings {
         streams: 3,
         held: Vec::new(),
-        doubts: doubts.iter().map(|&doubt| doubt.to_owned()).collect(),
+        doubts,
     };
     assert_eq!(
-        found(&[]).verdict(),
+        found(Vec::new()).verdict(),
         RetentionAnswer::NothingStored { streams: 3 }
     );
-    let said = |text: &str| RetentionAnswer::Unknown(text.to_owned());
-    assert_eq!(found(&["a; b; c"]).verdict(), said("a; b; c"));
-    let two = found(&["a; b", "c; d"]).verdict();
-    assert_eq!(two, said("a (and 1 more doubts); b"));
+    let said = |what, help| RetentionAnswer::Unknown(doubt(what, help));
+    assert_eq!(found(vec![doubt("a; b", "c")]).verdict(), said("a; b", "c"));
+    let two = found(vec![doubt("a", "b"), doubt("c", "d")]).verdict();
+    assert_eq!(two, said("a (and 1 more doubts)", "b"));
     let holder = StoringStream {
         stream: "S".to_owned(),
         api: "$JS.API".to_owned(),
@@ -298,7 +300,7 @@ fn evidence_decides_before_doubt_and_doubt_before_nothing() {
     };
     let both = Findings {
         held: vec![holder.clone()],
-        ..found(&["a; b"])
+        ..found(vec![doubt("a", "b")])
     };
     assert_eq!(both.verdict(), RetentionAnswer::Stored(vec![holder]));
 }

@@ -5,10 +5,10 @@ use std::io;
 
 use crate::audit::WriteFailed;
 use crate::catalogue::KeyError;
-use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::fault::{Failure, Fault, faults};
 use crate::policy::KeyringName;
 
-use super::engine::{Failure, Refused};
+use super::engine::Refused;
 
 /// Rotation could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +28,7 @@ pub enum StartError {
     Key(#[from] KeyError),
     /// The configuration weakens protection, which cannot be written to the audit log.
     #[error(
-        "the configuration protects less than the one that was in force last, and that cannot be written down: {0}; put the configuration back, or the audit log in order"
+        "the configuration protects less than the one that was in force last, and that cannot be written down: {0}"
     )]
     Unwritten(WriteFailed),
     /// The driver's thread could not be started.
@@ -41,7 +41,7 @@ pub enum StartError {
 #[non_exhaustive]
 pub enum OrderError {
     /// There is no such keyring in the configuration.
-    #[error("there is no keyring `{asked}`; the configuration has {known}")]
+    #[error("there is no keyring `{asked}`")]
     UnknownKeyring {
         /// The name given.
         asked: String,
@@ -49,7 +49,7 @@ pub enum OrderError {
         known: String,
     },
     /// The keyring has no version of that number or label.
-    #[error("keyring `{keyring}` has no version `{asked}`; it has {known}")]
+    #[error("keyring `{keyring}` has no version `{asked}`")]
     UnknownVersion {
         /// The keyring.
         keyring: String,
@@ -59,22 +59,20 @@ pub enum OrderError {
         known: String,
     },
     /// No version is named, and none is active.
-    #[error("keyring `{0}` has no active version; name the version that is meant")]
+    #[error("keyring `{0}` has no active version")]
     NoneActive(String),
     /// Not possible in the present state.
     #[error(transparent)]
     Refused(#[from] Refused),
     /// Stored messages may need the version: the evidence.
-    #[error(
-        "{0}; consume or purge what is stored, wait until it expires, or force it with a reason"
-    )]
-    Held(String),
+    #[error(transparent)]
+    Held(Failure),
     /// It was tried and failed.
     #[error(transparent)]
     Failed(Failure),
     /// Nothing is sealed under the version any more; the record is still to be written.
     #[error(
-        "nothing is sealed under {version} any more, but that could not be written down: {failure}; it is tried again until it can be: until then the version opens as before, and a restart {restart}"
+        "nothing is sealed under {version} any more, but that could not be written down: {failure}"
     )]
     Halted {
         /// The version.
@@ -85,16 +83,16 @@ pub enum OrderError {
         restart: &'static str,
     },
     /// The rotation was aborted meanwhile.
-    #[error("the rotation was aborted before the new version was active; ask for another")]
+    #[error("the rotation was aborted before the new version was active")]
     Aborted,
     /// Still under way; it goes on by itself.
     #[error(
-        "it is under way: not every member of the fleet has proven yet that it holds the new version; `keyway status` shows how far it is"
+        "it is under way: not every member of the fleet has proven yet that it holds the new version"
     )]
     UnderWay,
     /// A reload would remove a keyring, or change the order.
     #[error(
-        "the running gateway has the keyrings {0}, in this order, and the new configuration leaves some out; restart the gateway to take a keyring away"
+        "the running gateway has the keyrings {0}, in this order, and the new configuration leaves some out"
     )]
     Places(String),
     /// The driver has ended: the gateway is stopping.
@@ -131,30 +129,25 @@ impl OrderError {
     }
 }
 
-impl Faulty for StartError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::NoActiveVersion { source, .. } => source.fault,
-            Self::Key(error) => error.fault(),
-            Self::Unwritten(error) => error.fault(),
-            Self::Thread(_) => Fault {
-                who: Who::Operator,
-                retry: Retry::Later,
-            },
-        }
-    }
-}
+faults! { StartError {
+    Self::NoActiveVersion { source, .. } => source.fault(),
+    Self::Key(error) => error.fault(),
+    Self::Unwritten(error) => error.fault().and("put the configuration back, or the audit log in order"),
+    Self::Thread(_) => Fault::no_thread(),
+} }
 
-impl Faulty for OrderError {
-    fn fault(&self) -> Fault {
-        let fault = |who, retry| Fault { who, retry };
-        match self {
-            Self::UnknownKeyring { .. } | Self::Places(_) => fault(Who::Operator, Retry::Never),
-            Self::UnknownVersion { .. } | Self::NoneActive(_) => fault(Who::Client, Retry::Never),
-            Self::Refused(refused) => refused.fault(),
-            Self::Held(_) => fault(Who::Operator, Retry::Never),
-            Self::Failed(failure) | Self::Halted { failure, .. } => failure.fault,
-            Self::Aborted | Self::UnderWay | Self::Stopping => fault(Who::Operator, Retry::Later),
-        }
-    }
-}
+faults! { OrderError {
+    Self::UnknownKeyring { known, .. } => Fault::operator(format!("the configuration has {known}")),
+    Self::UnknownVersion { known, .. } => Fault::client(format!("it has {known}")),
+    Self::NoneActive(_) => Fault::client("name the version that is meant"),
+    Self::Refused(refused) => refused.fault(),
+    Self::Held(evidence) => evidence.fault().and("consume or purge what is stored, wait until it expires, or force it with a reason"),
+    Self::Failed(failure) => failure.fault(),
+    Self::Halted { failure, restart, .. } => failure.fault().and(&format!(
+        "it is tried again until it can be: until then the version opens as before, and a restart {restart}"
+    )),
+    Self::Aborted => Fault::operator_later("ask for another"),
+    Self::UnderWay => Fault::operator_later("`keyway status` shows how far it is"),
+    Self::Places(_) => Fault::operator("restart the gateway to take a keyring away"),
+    Self::Stopping => Fault::operator_later("ask again once a gateway runs"),
+} }

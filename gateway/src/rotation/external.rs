@@ -1,6 +1,7 @@
 //! The interfaces through which the driver reaches JetStream and the other members of a fleet.
 
 use crate::envelope::{Claim, Kid, Proof, VersionKey};
+use crate::fault::{Failure, Fault};
 use crate::later::{Later, ready};
 use crate::retention::{JetStream, RetentionAnswer, RetentionQuestion};
 
@@ -51,8 +52,10 @@ impl Inspector for JetStream {
 
 impl Inspector for NoInspector {
     fn inspect(&self, _question: RetentionQuestion) -> Later<'static, RetentionAnswer> {
-        let why = "JetStream cannot be asked; give the gateway a connection of its own, section [control]";
-        ready(RetentionAnswer::Unknown(why.to_owned()))
+        ready(RetentionAnswer::Unknown(Failure::new(
+            "JetStream cannot be asked",
+            Fault::operator("give the gateway a connection of its own, section [control]"),
+        )))
     }
 }
 

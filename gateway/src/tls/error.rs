@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use crate::disk;
-use crate::fault::{Fault, Faulty};
+use crate::fault::{Fault, faults};
 
 use super::certificate::date;
 use super::settings::Role;
@@ -14,7 +14,7 @@ use super::settings::Role;
 #[non_exhaustive]
 pub enum Error {
     /// The file cannot be read, or others could read a key.
-    #[error("`{role}`: {source}{remedy}", remedy = remedy(source))]
+    #[error("`{role}`: {source}")]
     Unreadable {
         /// What it is for.
         role: Role,
@@ -22,7 +22,7 @@ pub enum Error {
         source: disk::Error,
     },
     /// It is not PEM, or broken.
-    #[error("`{role}`: {} is not a PEM file: {why}; {help}", path.display())]
+    #[error("`{role}`: {} is not a PEM file: {why}", path.display())]
     NotPem {
         /// What it is for.
         role: Role,
@@ -34,7 +34,7 @@ pub enum Error {
         help: &'static str,
     },
     /// It is PEM without the needed section.
-    #[error("`{role}`: {} holds no {wanted}{found}; name the PEM file that holds it", path.display())]
+    #[error("`{role}`: {} holds no {wanted}{found}", path.display())]
     Absent {
         /// What it is for.
         role: Role,
@@ -46,7 +46,7 @@ pub enum Error {
         found: String,
     },
     /// A certificate in it cannot be read.
-    #[error("`{role}`: the {what} number {number} in {} cannot be read: {why}; ask whoever issued it for a new one", path.display())]
+    #[error("`{role}`: the {what} number {number} in {} cannot be read: {why}", path.display())]
     Malformed {
         /// What the file is for.
         role: Role,
@@ -60,7 +60,7 @@ pub enum Error {
         why: String,
     },
     /// The key is of an unsupported kind.
-    #[error("`{role}`: the key in {} cannot be used: {why}; use an ECDSA (P-256, P-384, P-521), Ed25519 or RSA key (2048 bits or more) without a passphrase", path.display())]
+    #[error("`{role}`: the key in {} cannot be used: {why}", path.display())]
     Key {
         /// What it is for.
         role: Role,
@@ -70,7 +70,7 @@ pub enum Error {
         why: String,
     },
     /// Key and certificate do not match.
-    #[error("`{role}`: the key in {} does not belong to the first certificate in {}; name the key that the certificate was made for, and put that certificate first in its file", key.display(), certificate.display())]
+    #[error("`{role}`: the key in {} does not belong to the first certificate in {}", key.display(), certificate.display())]
     Mismatch {
         /// What the key is for.
         role: Role,
@@ -80,7 +80,7 @@ pub enum Error {
         certificate: PathBuf,
     },
     /// A new certificate that is not valid now; an error at a reload only.
-    #[error("`{role}`: the new certificate of {subject} in {} is not valid now: {}; the old one stays in use, put a valid one there", path.display(), period(*not_before, *not_after))]
+    #[error("`{role}`: the new certificate of {subject} in {} is not valid now: {}", path.display(), period(*not_before, *not_after))]
     OutOfDate {
         /// What it is for.
         role: Role,
@@ -94,7 +94,7 @@ pub enum Error {
         not_after: SystemTime,
     },
     /// The list is not signed by a trusted CA.
-    #[error("`{role}`: the revocation list of {issuer} in {} is not to be believed: {why}; {help}", path.display())]
+    #[error("`{role}`: the revocation list of {issuer} in {} is not to be believed: {why}", path.display())]
     Revocation {
         /// What it is for.
         role: Role,
@@ -108,12 +108,10 @@ pub enum Error {
         help: &'static str,
     },
     /// There is no CA for servers.
-    #[error(
-        "no CA is known that vouches for servers: {0}; set `ca` in [server-tls] to the PEM file of the CA that signs the servers' certificates"
-    )]
+    #[error("no CA is known that vouches for servers: {0}")]
     NoRoots(String),
     /// An unexpected error of rustls.
-    #[error("TLS cannot be set up: {0}; report this as a defect of keyway")]
+    #[error("TLS cannot be set up: {0}")]
     Setup(String),
 }
 
@@ -136,30 +134,17 @@ impl Error {
     }
 }
 
-impl Faulty for Error {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Unreadable { source, .. } => source.fault(),
-            Self::NotPem { .. }
-            | Self::Absent { .. }
-            | Self::Malformed { .. }
-            | Self::Key { .. }
-            | Self::Mismatch { .. }
-            | Self::OutOfDate { .. }
-            | Self::Revocation { .. }
-            | Self::NoRoots(_) => Fault::OPERATOR,
-            Self::Setup(_) => Fault::DEFECT,
-        }
-    }
-}
-
-const fn remedy(error: &disk::Error) -> &'static str {
-    if error.is_missing() {
-        "; put it there, or correct the path"
-    } else {
-        ""
-    }
-}
+faults! { Error {
+    Self::Unreadable { source, .. } => source.fault(),
+    Self::NotPem { help, .. } | Self::Revocation { help, .. } => Fault::operator(*help),
+    Self::Absent { .. } => Fault::operator("name the PEM file that holds it"),
+    Self::Malformed { .. } => Fault::operator("ask whoever issued it for a new one"),
+    Self::Key { .. } => Fault::operator("use an ECDSA (P-256, P-384, P-521), Ed25519 or RSA key (2048 bits or more) without a passphrase"),
+    Self::Mismatch { .. } => Fault::operator("name the key that the certificate was made for, and put that certificate first in its file"),
+    Self::OutOfDate { .. } => Fault::operator("the old one stays in use, put a valid one there"),
+    Self::NoRoots(_) => Fault::operator("set `ca` in [server-tls] to the PEM file of the CA that signs the servers' certificates"),
+    Self::Setup(_) => Fault::defect("report this as a defect of keyway"),
+} }
 
 fn period(from: SystemTime, to: SystemTime) -> String {
     format!("it is valid from {} to {}", date(from), date(to))

@@ -4,8 +4,6 @@ use std::borrow::Cow;
 
 use strum::IntoStaticStr;
 
-use crate::fault::{Fault, Faulty, Retry, Who};
-
 /// A protocol error; the parser that reported it must not be used again.
 ///
 /// The server ends a client's connection, in order and with its own error: send [`Self::forward`] and nothing after it. Malformed
@@ -96,16 +94,6 @@ impl Malformed {
             Self::ServerVerb | Self::CarriageReturn | Self::EndlessFilling | Self::Trailer => {
                 Cow::Borrowed(WRONG_BYTE)
             }
-        }
-    }
-}
-
-/// For a client's bytes; the session blames the server for what [`super::ServerParser`] refuses.
-impl Faulty for Malformed {
-    fn fault(&self) -> Fault {
-        Fault {
-            who: Who::Client,
-            retry: Retry::Never,
         }
     }
 }

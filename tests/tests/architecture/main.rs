@@ -25,6 +25,15 @@ const SHARED_MODULE: &str = "fault";
 /// Modules that `dataplane` must not name, whatever the ranks allow: the message path never waits for a disk or a custodian.
 const NOT_ON_THE_MESSAGE_PATH: [&str; 5] = ["custody", "catalogue", "retention", "disk", "config"];
 
+/// A remedy that is looked for in words, or that is missing.
+const WORDS_TAKEN_APART: [&str; 5] = [
+    "split(\"; \")",
+    "split_once(\"; \")",
+    "find(\"; \")",
+    "Fault::operator(\"\")",
+    "Fault::operator_later(\"\")",
+];
+
 const LONG_FILE: usize = 400;
 const LONG_FUNCTION: usize = 60;
 
@@ -373,6 +382,30 @@ fn the_message_path_names_nothing_that_may_wait_for_a_disk_or_a_custodian() {
             file.display()
         );
     }
+}
+
+/// Places where words are taken apart, where an error's words have its remedy in them, or where an operator is left without one.
+fn remedies_in_prose(source: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for file in files(source) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let shown = file.strip_prefix(source).unwrap().display();
+        let cuts = WORDS_TAKEN_APART.iter().filter(|cut| text.contains(**cut));
+        found.extend(cuts.map(|cut| format!("{shown}: `{cut}`")));
+        if text.contains("impl Faulty for") {
+            let words = text.split("#[error(").skip(1);
+            let words = words.filter_map(|rest| rest.split(")]").next());
+            let prose = words.filter(|words| words.contains("; "));
+            found.extend(prose.map(|words| format!("{shown}: {words}")));
+        }
+    }
+    found
+}
+
+#[test]
+fn remedy_of_an_error_is_in_its_fault_and_not_in_its_words() {
+    let found = remedies_in_prose(&source());
+    assert_eq!(found, ["fault.rs: `Fault::operator(\"\")`"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 )]
 
 use async_nats::jetstream::{kv, stream};
+use keyway::fault::Faulty as _;
 use keyway::retention::{Config, JetStream, Login, RetentionAnswer, RetentionQuestion};
 use keyway_tests::stored_messages::{JetStreamBus, config, source_of, stream_named};
 use keyway_tests::{NatsServer, scratch};
@@ -30,10 +31,9 @@ fn assert_unknown(answer: RetentionAnswer, words: &[&str]) {
         panic!("{answer:?}");
     };
     for word in words {
-        assert!(why.contains(word), "no `{word}` in: {why}");
+        assert!(why.with_help().contains(word), "no `{word}` in: {why}");
     }
-    let (what, help) = why.split_once("; ").unwrap();
-    assert!(!what.is_empty() && !help.is_empty(), "{why}");
+    assert!(!why.what.is_empty() && !why.fault.help().is_empty());
 }
 
 /// A file that only its owner may read.

@@ -63,9 +63,7 @@ impl Secret {
 
 /// The random generator failed; nothing that needs a fresh key can go on.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the system's random generator failed; nothing that needs a fresh key goes on until it works"
-)]
+#[error("the system's random generator failed")]
 pub struct NoEntropy;
 
 #[cfg(test)]

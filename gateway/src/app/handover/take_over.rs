@@ -12,7 +12,7 @@ use super::message::{
     self, FAILED, Label, MAX_LINE, Purpose, REFUSED, SERVING, SOCKETS, TAKE_OVER,
 };
 use crate::dataplane::{BoundBy, Inherited, ListenAddr, PathOwner};
-use crate::fault::{Fault, Faulty};
+use crate::fault::{Fault, faults};
 use crate::rotation::DrainLink;
 use crate::strict_json;
 
@@ -38,7 +38,7 @@ pub struct TakeOver {
 #[non_exhaustive]
 pub enum TakeOverError {
     /// The connection failed, or an answer made no sense.
-    #[error("cannot take over from the gateway at {}: {source}; look into its log, and try again", path.display())]
+    #[error("cannot take over from the gateway at {}: {source}", path.display())]
     Broken {
         /// The hand-over socket.
         path: PathBuf,
@@ -46,20 +46,14 @@ pub enum TakeOverError {
         source: io::Error,
     },
     /// The running gateway refuses, with its reason.
-    #[error(
-        "the running gateway does not hand over: {0}; stop it, and start without `--take-over`"
-    )]
+    #[error("the running gateway does not hand over: {0}")]
     Refused(String),
 }
 
-impl Faulty for TakeOverError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Broken { .. } => Fault::OPERATOR_LATER,
-            Self::Refused(_) => Fault::OPERATOR,
-        }
-    }
-}
+faults! { TakeOverError {
+    Self::Broken { .. } => Fault::operator_later("look into its log, and try again"),
+    Self::Refused(_) => Fault::operator("stop it, and start without `--take-over`"),
+} }
 
 /// Asks the gateway that runs on this state directory to hand over, and waits until it has; `None` when none runs. Blocks.
 ///

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
+use crate::fault::Faulty;
 
 /// An alteration of the lines.
 #[derive(Clone, Debug)]
@@ -248,7 +249,7 @@ fn log_without_any_checkpoint_is_not_believed() {
         home.verify(&[]),
         Err(VerifyError::NoCheckpoint { .. })
     ));
-    let error = home.open(1).err().unwrap().to_string();
+    let error = home.open(1).err().unwrap().with_help();
     assert!(
         error.contains("move the directory `audit` and the file `audit.key` away"),
         "{error}"

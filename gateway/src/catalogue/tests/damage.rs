@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::custodian::UnwrapFailed;
+use crate::fault::Faulty;
 
 /// A catalogue with two versions of `agents` and one of `tools`.
 fn filled() -> Fixture {
@@ -221,7 +222,7 @@ fn directory_without_a_catalogue_asks_for_init() {
     let fixture = Fixture::new();
     let error = fixture.open().err().unwrap();
     assert!(matches!(error, LoadError::NotInitialised { .. }), "{error}");
-    assert!(error.to_string().contains("keyway init"));
+    assert!(error.with_help().contains("keyway init"));
 }
 
 #[test]

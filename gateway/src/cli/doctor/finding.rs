@@ -4,6 +4,7 @@ use serde::Serialize;
 use strum::Display;
 
 use crate::config;
+use crate::fault::Faulty;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Display)]
@@ -66,13 +67,14 @@ impl Finding {
         }
     }
 
-    /// A problem from an error of the library, whose message has the remedy behind the first semicolon.
-    pub(super) fn of_error(check: &'static str, error: &dyn std::error::Error) -> Self {
-        let message = error.to_string();
-        let (what, remedy) = message
-            .split_once("; ")
-            .unwrap_or((&message, "see docs/cli.md"));
-        Self::problem(check, what, remedy)
+    /// A problem from an error of the library.
+    pub(super) fn of_error(check: &'static str, error: &impl Faulty) -> Self {
+        let fault = error.fault();
+        let remedy = match fault.help() {
+            "" => "see docs/cli.md",
+            help => help,
+        };
+        Self::problem(check, error.to_string(), remedy)
     }
 
     /// A warning of the configuration, as `keyway check` has it.

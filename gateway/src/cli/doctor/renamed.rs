@@ -36,10 +36,9 @@ fn streams(deployment: &Deployment) -> Vec<Finding> {
     };
     let imports: Vec<_> = deployment.checked.policy.api_prefixes().collect();
     let survey = JetStream::new(config.clone()).survey(&imports);
-    let mut findings: Vec<_> = survey
-        .doubts
-        .iter()
-        .map(|doubt| doubt_finding(doubt))
+    let doubts = survey.doubts.iter();
+    let mut findings: Vec<_> = doubts
+        .map(|doubt| Finding::warning("streams", &doubt.what, doubt.fault.help()))
         .collect();
     let rules = deployment.checked.policy.keyrings();
     for renaming in &survey.renamings {
@@ -62,11 +61,6 @@ fn streams(deployment: &Deployment) -> Vec<Finding> {
         ));
     }
     findings
-}
-
-fn doubt_finding(doubt: &str) -> Finding {
-    let (what, remedy) = doubt.split_once("; ").unwrap_or((doubt, "ask again"));
-    Finding::warning("streams", what, remedy)
 }
 
 /// A problem where a keyring needs an alias for a transform.

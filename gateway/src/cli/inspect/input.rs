@@ -36,8 +36,7 @@ pub(super) fn request(args: &Inspect) -> Result<Option<EnvelopeId>, Failure> {
         return Ok(None);
     };
     let envelope = decode(&read_all(Some(path))?)?;
-    let header =
-        Header::parse(&envelope).map_err(|error| Failure::with_exit(Exit::Data, &error))?;
+    let header = Header::parse(&envelope).map_err(|error| Failure::of(&error))?;
     Ok(Some(header.id()))
 }
 

@@ -72,8 +72,7 @@ pub(super) fn run(args: &Inspect, out: &mut Output) -> Result<(), Failure> {
             "warning: it ends in a line end, which counts as a byte of the envelope here; tools that print messages add one (--open tries both)",
         );
     }
-    let header =
-        Header::parse(&envelope).map_err(|error| Failure::with_exit(Exit::Data, &error))?;
+    let header = Header::parse(&envelope).map_err(|error| Failure::of(&error))?;
     let checked = load::configuration(&args.options)?;
     if args.open {
         return open_envelope(args, &checked, &header, &envelope, out);

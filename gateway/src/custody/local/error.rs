@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::custody::PASSPHRASE_MIN_LEN;
 use crate::disk;
-use crate::fault::{Fault, Faulty};
+use crate::fault::{Fault, Faulty, faults};
 use crate::secret::NoEntropy;
 
 /// Why no KEK was created. Nothing was overwritten.
@@ -15,10 +15,10 @@ pub enum InitError {
     #[error(transparent)]
     Disk(#[from] disk::Error),
     /// There are keys that another KEK wrapped.
-    #[error("{} is wrapped under a key-encryption key that is not here, and a new one could not open it; restore `kek` (or `kek.json`) from a backup, or choose another state directory", .0.display())]
+    #[error("{} is wrapped under a key-encryption key that is not here, and a new one could not open it", .0.display())]
     KeysWithoutKek(PathBuf),
     /// The passphrase is too short.
-    #[error("the passphrase has fewer than {PASSPHRASE_MIN_LEN} bytes; choose a longer one")]
+    #[error("the passphrase has fewer than {PASSPHRASE_MIN_LEN} bytes")]
     ShortPassphrase,
     /// No randomness.
     #[error(transparent)]
@@ -33,10 +33,10 @@ pub enum InitError {
 #[non_exhaustive]
 pub enum OpenError {
     /// No KEK of either kind.
-    #[error("{} holds no key-encryption key (neither `kek` nor `kek.json`); if it is new, run `keyway init`; otherwise restore that file from a backup", .0.display())]
+    #[error("{} holds no key-encryption key (neither `kek` nor `kek.json`)", .0.display())]
     Missing(PathBuf),
     /// A KEK of each kind.
-    #[error("both {} and {} exist; keep the one that belongs to this state directory and move the other away", file.display(), parameters.display())]
+    #[error("both {} and {} exist", file.display(), parameters.display())]
     Both {
         /// The KEK file.
         file: PathBuf,
@@ -47,19 +47,19 @@ pub enum OpenError {
     #[error(transparent)]
     Disk(#[from] disk::Error),
     /// The content is not as keyway writes it.
-    #[error("{} is damaged: {what}; restore it from a backup", .0.display(), what = .1)]
+    #[error("{} is damaged: {what}", .0.display(), what = .1)]
     Damaged(PathBuf, String),
     /// Written by a later version.
-    #[error("{} has format {found}, this keyway reads up to 1: upgrade keyway", .0.display(), found = .1)]
+    #[error("{} has format {found}, this keyway reads up to 1", .0.display(), found = .1)]
     Newer(PathBuf, u64),
     /// No passphrase was given.
-    #[error("{} asks for a passphrase; give it with --passphrase-file or --passphrase-fd", .0.display())]
+    #[error("{} asks for a passphrase", .0.display())]
     PassphraseNeeded(PathBuf),
     /// A passphrase was given, but the KEK is in a file.
-    #[error("a passphrase was given, but the key-encryption key is in the file {}; leave the passphrase out", .0.display())]
+    #[error("a passphrase was given, but the key-encryption key is in the file {}", .0.display())]
     PassphraseUnneeded(PathBuf),
     /// The parameters are intact, but belong to another passphrase.
-    #[error("wrong passphrase for {}; give the one that it was made with: there is no other way in, and nothing was changed", .0.display())]
+    #[error("wrong passphrase for {}", .0.display())]
     WrongPassphrase(PathBuf),
     /// The key derivation failed.
     #[error(transparent)]
@@ -68,32 +68,31 @@ pub enum OpenError {
 
 /// The key derivation function refused its parameters, or found no memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the key-encryption key could not be derived; is there enough free memory for Argon2id (64 MiB)?"
-)]
+#[error("the key-encryption key could not be derived")]
 pub struct KeyDerivationFailed;
 
-impl Faulty for InitError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Disk(e) => e.fault(),
-            Self::NoEntropy(_) | Self::Derivation(_) => Fault::OPERATOR_LATER,
-            Self::KeysWithoutKek(_) | Self::ShortPassphrase => Fault::OPERATOR,
-        }
-    }
-}
+faults! { InitError {
+    Self::Disk(error) => error.fault(),
+    Self::KeysWithoutKek(_) => Fault::operator("restore `kek` (or `kek.json`) from a backup, or choose another state directory"),
+    Self::ShortPassphrase => Fault::operator("choose a longer one"),
+    Self::NoEntropy(error) => error.fault(),
+    Self::Derivation(error) => error.fault(),
+} }
 
-impl Faulty for OpenError {
+faults! { OpenError {
+    Self::Missing(_) => Fault::custodian("if it is new, run `keyway init`; otherwise restore that file from a backup"),
+    Self::Both { .. } => Fault::operator("keep the one that belongs to this state directory and move the other away"),
+    Self::Disk(error) => error.fault(),
+    Self::Damaged(..) => Fault::operator("restore it from a backup"),
+    Self::Newer(..) => Fault::operator("upgrade keyway"),
+    Self::PassphraseNeeded(_) => Fault::operator("give it with --passphrase-file or --passphrase-fd"),
+    Self::PassphraseUnneeded(_) => Fault::operator("leave the passphrase out"),
+    Self::WrongPassphrase(_) => Fault::custodian("give the one that it was made with: there is no other way in, and nothing was changed"),
+    Self::Derivation(error) => error.fault(),
+} }
+
+impl Faulty for KeyDerivationFailed {
     fn fault(&self) -> Fault {
-        match self {
-            Self::Disk(e) => e.fault(),
-            Self::Derivation(_) => Fault::OPERATOR_LATER,
-            Self::Missing(_) | Self::WrongPassphrase(_) => Fault::CUSTODIAN,
-            Self::Both { .. }
-            | Self::Damaged(..)
-            | Self::Newer(..)
-            | Self::PassphraseNeeded(_)
-            | Self::PassphraseUnneeded(_) => Fault::OPERATOR,
-        }
+        Fault::operator_later("is there enough free memory for Argon2id (64 MiB)?")
     }
 }

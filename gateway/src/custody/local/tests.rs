@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::custodian::{Custodian, UnwrapFailed, Wrapped};
 use crate::disk::testing::{CrashDisk, DiskFault};
+use crate::fault::Faulty;
 use crate::later::wait;
 use crate::secret::memory::{find_in_memory, masked, on_deep_stack, with_fewer_cpu_features};
 
@@ -88,7 +89,7 @@ fn wrapped_secret_is_bound_to_its_context_kek_and_every_bit() {
 #[test]
 fn missing_kek_names_the_directory_and_both_remedies() {
     let (_root, lock) = state();
-    let text = error(open(lock.dir(), None)).to_string();
+    let text = error(open(lock.dir(), None)).with_help();
     assert!(
         text.contains("keyway init") && text.contains("backup"),
         "{text}"
@@ -101,7 +102,7 @@ fn kek_file_that_others_may_read_is_refused() {
     init(&lock, None).unwrap();
     let path = lock.dir().join(KEK);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let text = error(open(lock.dir(), None)).to_string();
+    let text = error(open(lock.dir(), None)).with_help();
     assert!(
         text.contains("0644") && text.contains("chmod 0600"),
         "{text}"

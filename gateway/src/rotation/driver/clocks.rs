@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::audit::Fact;
 use crate::catalogue::{ClockChange, RotateError, View};
 use crate::disk;
+use crate::fault::Faulty;
 use crate::later::Later;
 use crate::policy::{KeyringName, Plaintext, Policy};
 use crate::rotation::engine::VersionView;
@@ -105,7 +106,7 @@ impl Shared {
         let wall = self.wall();
         let seconds = step.as_secs();
         if let Err(error) = self.journal.note_or_defer(Fact::ClockSet { seconds }, wall) {
-            tracing::error!(%error, "the audit log does not say that the clock was set");
+            tracing::error!(error = %error.with_help(), "the audit log does not say that the clock was set");
         }
     }
 
@@ -129,7 +130,7 @@ impl Context {
         for keyring in self.with(|shared| shared.keyring_names()) {
             self.with(|shared| shared.warn_if_active_in_future(&keyring));
             if let Err(error) = self.cap_times(&keyring).await {
-                tracing::warn!(%keyring, %error, "key versions whose times lie in the future cannot be put right; tried again at the next start");
+                tracing::warn!(%keyring, error = %error.with_help(), "key versions whose times lie in the future cannot be put right; tried again at the next start");
             }
         }
         self.keep_time().await;
@@ -148,7 +149,7 @@ impl Context {
     pub(super) async fn keep_time(&self) {
         let saved = self.with(Shared::save_clock).await;
         if let Err(error) = saved {
-            tracing::warn!(%error, "how far time has come cannot be written down; tried again in a minute");
+            tracing::warn!(error = %error.with_help(), "how far time has come cannot be written down; tried again in a minute");
         }
     }
 }

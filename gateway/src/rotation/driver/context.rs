@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::catalogue::KeyError;
 use crate::envelope::Kid;
+use crate::fault::{Failure, Faulty};
 use crate::policy::KeyringName;
-use crate::rotation::engine::Failure;
 use crate::rotation::message_path::SETTLE_POLL;
 
 use super::loaded::KeyLoad;
@@ -82,7 +82,7 @@ impl Context {
         // Outcomes in doubt are resolved for each keyring by itself: an unreadable record must not block the others.
         for keyring in self.with(|shared| shared.keyring_names()) {
             if let Err(error) = self.resolve_outcome(&keyring).await {
-                tracing::debug!(%error, "what came of a key event is not known yet");
+                tracing::debug!(error = %error.with_help(), "what came of a key event is not known yet");
             }
         }
     }

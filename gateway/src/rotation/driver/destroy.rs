@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::catalogue::{State, Version};
+use crate::fault::Faulty;
 use crate::later::Later;
 use crate::policy::{Pattern, Rule};
 use crate::retention::{RetentionAnswer, RetentionQuestion};
@@ -106,7 +107,7 @@ impl Actor {
         };
         let mut kept = self.with(|keyring, shared| keyring.kept(shared, number))?;
         if let RetentionVerdict::Held(evidence) = stored {
-            kept.reasons.push(evidence);
+            kept.reasons.push(evidence.with_help());
         }
         Ok(kept)
     }
@@ -115,7 +116,10 @@ impl Actor {
     pub(super) fn inspect(&self, number: u32) -> Vec<Event> {
         let recent = self.with(|keyring, shared| keyring.opened_recently(shared, number));
         if let Some(recent) = recent {
-            return vec![Event::Inspected(number, RetentionVerdict::Held(recent))];
+            return vec![Event::Inspected(
+                number,
+                RetentionVerdict::Held(recent.into()),
+            )];
         }
         if let Some(stored) = self.inquire(number) {
             let actor = self.clone();
@@ -170,7 +174,7 @@ impl ManagedKeyring {
         let overlap = overlap.filter(|ends| *ends > shared.wall());
         let overlap = overlap.map(|ends| format!("its overlap lasts until {ends}"));
         match overlap.or_else(|| self.opened_recently(shared, number)) {
-            Some(evidence) => Err(OrderError::Held(evidence)),
+            Some(evidence) => Err(OrderError::Held(evidence.into())),
             None => Ok(()),
         }
     }

@@ -24,6 +24,7 @@ use crate::catalogue::{KeyError, Mark, State, View};
 use crate::clock::Clock;
 use crate::disk::{self, Lock, StateDir};
 use crate::envelope::{Kid, VersionKey, Volume};
+use crate::fault::Faulty;
 use crate::keyring::{Keys, Miss};
 use crate::metrics::Throttle;
 use crate::policy::Policy;
@@ -374,7 +375,7 @@ impl Follower {
             if let Err(error) = &shared
                 && let Some(left_out) = self.read_errors.admit(now)
             {
-                tracing::warn!(%error, left_out, "nothing is sealed: another process may write what seals");
+                tracing::warn!(error = %error.with_help(), left_out, "nothing is sealed: another process may write what seals");
             }
             self.lock = shared.ok();
             self.catalogue_changed = true;
@@ -454,7 +455,7 @@ impl Follower {
         if let Err(error) = read
             && let Some(left_out) = self.read_errors.admit(self.clock.instant())
         {
-            tracing::warn!(%error, left_out, "the catalogue of the gateway that took over cannot be read; going on with what was read before");
+            tracing::warn!(error = %error.with_help(), left_out, "the catalogue of the gateway that took over cannot be read; going on with what was read before");
         }
     }
 
@@ -473,7 +474,7 @@ impl Follower {
         let marks = match self.view.marks() {
             Ok(marks) => marks,
             Err(error) => {
-                tracing::debug!(%error, "whether a version was revoked that could not be written down is not known; what was, stays so");
+                tracing::debug!(error = %error.with_help(), "whether a version was revoked that could not be written down is not known; what was, stays so");
                 return false;
             }
         };
@@ -522,7 +523,7 @@ impl Follower {
 
     fn loaded_key(&mut self, kid: Kid, key: Result<VersionKey, KeyError>) {
         if let Err(error) = self.loaded.take_key(&self.view, kid, key) {
-            tracing::error!(%kid, %error, "a key version cannot be loaded");
+            tracing::error!(%kid, error = %error.with_help(), "a key version cannot be loaded");
         } else {
             self.install();
         }
@@ -531,7 +532,7 @@ impl Follower {
 
     fn install(&mut self) {
         if let Err(error) = self.loaded.load_all(&self.view) {
-            tracing::error!(%error, "a key version that should open cannot be loaded");
+            tracing::error!(error = %error.with_help(), "a key version that should open cannot be loaded");
         }
         if !self.may_seal() {
             // The lock must be kept until no lane seals any more.

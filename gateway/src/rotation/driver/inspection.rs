@@ -1,5 +1,6 @@
 //! What JetStream says is stored under a version, and what it is asked for.
 
+use crate::fault::{Failure, Fault};
 use crate::printable::Count;
 use crate::retention::RetentionAnswer;
 use crate::rotation::engine::{DestroyRequest, RetentionVerdict};
@@ -26,11 +27,11 @@ pub(super) fn verdict(answer: &RetentionAnswer) -> RetentionVerdict {
                     holder.stream, holder.sequence, holder.subject, holder.stored
                 )
             });
-            // No semicolon: it separates the cause from the remedy.
-            RetentionVerdict::Held(held.collect::<Vec<_>>().join(", and "))
+            RetentionVerdict::Held(held.collect::<Vec<_>>().join(", and ").into())
         }
-        RetentionAnswer::Unknown(why) => RetentionVerdict::Held(format!(
-            "it cannot be proven that nothing stored needs it: {why}"
+        RetentionAnswer::Unknown(why) => RetentionVerdict::Held(Failure::new(
+            format!("it cannot be proven that nothing stored needs it: {why}"),
+            Fault::operator(why.fault.help().to_owned()),
         )),
     }
 }

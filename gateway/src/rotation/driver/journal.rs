@@ -10,6 +10,7 @@ use crate::audit::{
 };
 use crate::catalogue::{State, Version, View};
 use crate::envelope::{Kid, Volume};
+use crate::fault::{Failure, Faulty};
 use crate::policy::{KeyringName, Rule};
 use crate::rotation::reason::{DestroyBasis, Reason};
 
@@ -100,7 +101,7 @@ impl Journal {
     pub(super) fn conclude(&mut self, act: Act, outcome: &Outcome, now: Timestamp) {
         let said = self.log.conclude(act, outcome, now);
         if let Err(error) = said {
-            tracing::error!(%error, "an order that was not carried out is missing in the audit log");
+            tracing::error!(error = %error.with_help(), "an order that was not carried out is missing in the audit log");
         }
     }
 
@@ -205,7 +206,7 @@ impl Journal {
             return;
         }
         if let Err(error) = self.flush() {
-            tracing::debug!(%error, "an outcome is owed to the audit log");
+            tracing::debug!(error = %error.with_help(), "an outcome is owed to the audit log");
         }
         if self.again.is_some_and(|again| instant < again) {
             return;
@@ -215,9 +216,9 @@ impl Journal {
         self.unfilled = replenished.err().map(|error| {
             if let WriteFailed::Disk(error) = error {
                 // Events are still possible: the reserve needs more room than a line.
-                return error.to_string();
+                return error.with_help();
             }
-            error.to_string()
+            error.with_help()
         });
         if let Some(error) = &self.unfilled {
             tracing::debug!(error, "the audit log still waits for the disk");
@@ -249,12 +250,12 @@ impl Journal {
     /// Frees the reserve of a full disk.
     pub(super) fn release(&mut self, now: Timestamp) {
         if let Err(error) = self.log.release(now) {
-            tracing::error!(%error, "the audit log's reserve cannot be given up");
+            tracing::error!(error = %error.with_help(), "the audit log's reserve cannot be given up");
         }
     }
 
     /// Why the log is closed, if it is.
-    pub(super) fn closed_by(&self) -> Option<&str> {
+    pub(super) fn closed_by(&self) -> Option<&Failure> {
         self.log.closed_by()
     }
 

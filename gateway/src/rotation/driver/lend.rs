@@ -2,6 +2,7 @@
 
 use crate::catalogue::RotateError;
 use crate::envelope::{Kid, Volume};
+use crate::fault::Faulty;
 use crate::rotation::engine::{Event, LimitHeadroom};
 
 use super::drainers::Wish;
@@ -33,7 +34,7 @@ impl Actor {
         let part = lent.as_ref().copied().unwrap_or_default();
         self.with(|_keyring, shared| shared.drainers.give(wish, part));
         if let Err(error) = lent {
-            tracing::error!(%error, "nothing can be reserved for a process that drains; it asks again");
+            tracing::error!(error = %error.with_help(), "nothing can be reserved for a process that drains; it asks again");
             self.read_again().await;
         }
     }

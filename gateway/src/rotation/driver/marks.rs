@@ -2,6 +2,7 @@
 
 use crate::catalogue::Mark;
 use crate::envelope::Kid;
+use crate::fault::Faulty;
 use crate::policy::KeyringName;
 use crate::rotation::drain::DrainMessage;
 
@@ -14,7 +15,7 @@ impl Shared {
         match self.view.marks() {
             Ok(marks) => self.marks = marks,
             Err(error) => {
-                tracing::error!(%error, "whether a version was revoked that could not be written down is not known");
+                tracing::error!(error = %error.with_help(), "whether a version was revoked that could not be written down is not known");
             }
         }
         for (mark, kid) in self.marks.clone() {
@@ -34,7 +35,7 @@ impl Shared {
         let made = self.view.mark(mark, kid);
         self.drainers.broadcast(DrainMessage::CatalogueChanged);
         if let Err(error) = &made {
-            tracing::error!(%kid, %error, "a restart forgets what became of this key version");
+            tracing::error!(%kid, error = %error.with_help(), "a restart forgets what became of this key version");
         }
         made.is_ok()
     }

@@ -6,8 +6,9 @@ use strum::VariantArray as _;
 
 use crate::catalogue::State;
 use crate::envelope::Volume;
+use crate::fault::Failure;
 use crate::metrics::{ActiveKey, AuditLogState, RotationOutcome, RotationStep};
-use crate::rotation::engine::{Failure, Step};
+use crate::rotation::engine::Step;
 use crate::rotation::reason::Reason;
 
 use super::keyring::ManagedKeyring;

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::catalogue::View;
 use crate::envelope::Kid;
+use crate::fault::Faulty;
 use crate::keyring::{Miss, RateLimiter, Verdict};
 use crate::metrics::{self, Counter};
 
@@ -120,7 +121,7 @@ impl Misses {
                     Verdict::Loaded
                 }
                 Err(error) => {
-                    tracing::warn!(kid = %miss.kid, %error, "a key version cannot be loaded");
+                    tracing::warn!(kid = %miss.kid, error = %error.with_help(), "a key version cannot be loaded");
                     Verdict::Unloadable
                 }
             };

@@ -3,6 +3,7 @@
 use crate::audit::Outcome;
 use crate::catalogue::Mark;
 use crate::envelope::Kid;
+use crate::fault::Faulty;
 use crate::rotation::config::ProcessKind;
 use crate::rotation::engine::{Event, Order, OrderRequest, Step};
 use crate::rotation::error::OrderError;
@@ -16,7 +17,7 @@ use super::shared::Shared;
 
 /// Appended to the error of a failed rotation whose successor could not be marked as withdrawn.
 const NOT_WITHDRAWN: &str =
-    "; what it has made could not be discarded, and a restart before it can be goes on with it";
+    "what it has made could not be discarded, and a restart before it can be goes on with it";
 
 impl Actor {
     /// Switches to a new version; the answer comes once that is done, or cannot be.
@@ -82,7 +83,7 @@ impl Actor {
         let first = failed.next();
         if first.is_some() && !self.withdraw().await {
             for failure in first.into_iter().chain(failed) {
-                failure.text.push_str(NOT_WITHDRAWN);
+                failure.fault = failure.fault().and(NOT_WITHDRAWN);
             }
         }
         for (answer, rotated) in rotated {
@@ -173,7 +174,7 @@ impl ManagedKeyring {
             // The caller writes the refusal.
             self.unaudited = None;
         }
-        let failed = Outcome::Failed(error.to_string().into());
+        let failed = Outcome::Failed(error.with_help().into());
         self.audit_if_unaudited(shared, order, &failed);
         Err(error)
     }

@@ -6,8 +6,9 @@ use crate::catalogue::{
     WrappedVersion,
 };
 use crate::envelope::{Claim, Kid, Volume};
+use crate::fault::{Failure, Faulty};
 use crate::rotation::drain::DrainMessage;
-use crate::rotation::engine::{Action, Event, Failure, Member, Step};
+use crate::rotation::engine::{Action, Event, Member, Step};
 use crate::rotation::reason::{DestroyBasis, Reason};
 
 use super::journal::act;
@@ -466,7 +467,7 @@ impl ManagedKeyring {
         match failed {
             None => tracing::info!(%keyring, version, deed = step, trigger, why, "key event"),
             Some(error) => {
-                tracing::error!(%keyring, version, deed = step, trigger, why, %error, "key event failed");
+                tracing::error!(%keyring, version, deed = step, trigger, why, error = %error.with_help(), "key event failed");
             }
         }
     }
@@ -475,9 +476,9 @@ impl ManagedKeyring {
 impl FailedWrite {
     /// As the audit log records it.
     fn outcome(&self) -> Outcome {
-        let error = &self.error;
+        let error = self.error.with_help();
         if self.known {
-            Outcome::Failed(error.to_string().into())
+            Outcome::Failed(error.into())
         } else {
             Outcome::Unknown(format!("{error}; whether it took effect cannot be read yet").into())
         }

@@ -1,6 +1,7 @@
 //! Configurations that weaken protection: the audit log has the intent before one is in force.
 
 use crate::audit::{Fact, Outcome, PendingEvent, Settings, Trigger, WriteFailed};
+use crate::fault::Faulty;
 use crate::rotation::config::ProcessKind;
 use crate::rotation::error::StartError;
 use crate::rotation::protection::{weaken_act, weakened};
@@ -33,7 +34,7 @@ impl Shared {
         match weaker {
             Err(source) if !runs => Err(StartError::Unwritten(source)),
             Err(error) => {
-                tracing::error!(%error, "the audit log does not say that the configuration in force protects less");
+                tracing::error!(error = %error.with_help(), "the audit log does not say that the configuration in force protects less");
                 Ok(None)
             }
             Ok(pending) => Ok(pending),
@@ -77,7 +78,7 @@ impl Shared {
         };
         let wall = self.wall();
         if let Err(error) = self.journal.note_or_defer(fact, wall) {
-            tracing::error!(%error, "the reload is missing in the audit log; it is written as soon as the disk takes it");
+            tracing::error!(error = %error.with_help(), "the reload is missing in the audit log; it is written as soon as the disk takes it");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Orders for which nothing is begun: refused, or covered by what is under way. Each is one line of the audit log.
 
 use crate::audit::{Action, Outcome};
+use crate::fault::Faulty;
 use crate::rotation::engine::Order;
 use crate::rotation::error::OrderError;
 use crate::rotation::reason::Reason;
@@ -52,7 +53,7 @@ impl Shared {
         if let Err(error) = &answer
             && error.is_refusal()
         {
-            self.conclude(wanted, &Outcome::Refused(error.to_string().into()));
+            self.conclude(wanted, &Outcome::Refused(error.with_help().into()));
         }
         answer
     }

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
+use crate::fault::Failure;
 use crate::rotation::config::{Reload, RotationConfig};
 use crate::rotation::drain;
-use crate::rotation::engine::Failure;
 use crate::rotation::error::OrderError;
 
 use super::answer::reply;

@@ -3,6 +3,7 @@
 use crate::audit::ExposedData;
 use crate::catalogue::{self, Mark, Opens, State};
 use crate::envelope::Volume;
+use crate::fault::Faulty;
 use crate::keyring::Budget;
 use crate::rotation::engine::{Refused, RetentionVerdict, Step};
 use crate::rotation::error::OrderError;
@@ -32,7 +33,8 @@ impl ManagedKeyring {
             .or_else(|| {
                 let why = shared.journal.closed_by()?;
                 Some(format!(
-                    "no key event happens, because the audit log is closed: {why}"
+                    "no key event happens, because the audit log is closed: {}",
+                    why.with_help()
                 ))
             });
         let versions = versions.unwrap_or_default().iter();
@@ -60,7 +62,7 @@ impl ManagedKeyring {
             Some(RetentionVerdict::Clear(_)) => {
                 "nothing stored needs it; it is about to be destroyed".to_owned()
             }
-            Some(RetentionVerdict::Held(evidence)) => evidence.clone(),
+            Some(RetentionVerdict::Held(evidence)) => evidence.with_help(),
         });
         let kept = self.waits_for(shared, version).or(kept);
         let count = shared.loaded.count(version.kid);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::catalogue::{RecordChange, RotateError, VersionUsage};
 use crate::envelope::{Kid, Volume};
+use crate::fault::Faulty;
 use crate::keyring::Budget;
 use crate::rotation::engine::Event;
 
@@ -56,12 +57,12 @@ impl ManagedKeyring {
         resized: ReservationSize,
     ) {
         self.reserving = false;
-        self.reserve_failure = ended.as_ref().err().map(ToString::to_string);
+        self.reserve_failure = ended.as_ref().err().map(Faulty::with_help);
         let Err(error) = ended else {
             self.size = resized;
             return;
         };
-        tracing::error!(%error, "no more of the budget can be reserved; sealing stops when what is reserved is used up");
+        tracing::error!(error = %error.with_help(), "no more of the budget can be reserved; sealing stops when what is reserved is used up");
         self.meters.event_failed("reserve");
         self.size.again = shared.clock.instant().checked_add(Duration::from_secs(1));
     }
@@ -249,7 +250,7 @@ impl Actor {
             return;
         };
         if let Err(error) = self.reserve_part(number, part).await {
-            tracing::warn!(%error, "publishes may have to wait until the other process serves");
+            tracing::warn!(error = %error.with_help(), "publishes may have to wait until the other process serves");
         }
     }
 
@@ -301,7 +302,7 @@ impl Actor {
         let written = self.write_subjects().await;
         self.with(|keyring, _shared| keyring.writing_subjects = false);
         if let Err(error) = written {
-            tracing::error!(%error, keyring = %self.name(), "the subjects of the keyring cannot be written down; tried again");
+            tracing::error!(error = %error.with_help(), keyring = %self.name(), "the subjects of the keyring cannot be written down; tried again");
             // The attempt may have read the result of an earlier one.
             self.read_again().await;
         }
@@ -333,7 +334,7 @@ impl Actor {
         if let Some(active) = self.with(|keyring, _shared| keyring.active())
             && let Err(error) = self.settle(active).await
         {
-            tracing::warn!(%error, "what was reserved and not sealed counts against the limit");
+            tracing::warn!(error = %error.with_help(), "what was reserved and not sealed counts against the limit");
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::audit::{Fact, Outcome};
 use crate::catalogue::rehearse_custody;
-use crate::rotation::engine::{DestroyRequest, Failure, Order};
+use crate::fault::{Failure, Faulty};
+use crate::rotation::engine::{DestroyRequest, Order};
 use crate::rotation::error::OrderError;
 use crate::rotation::reason::Reason;
 use crate::rotation::report::{
@@ -160,14 +161,14 @@ impl Context {
         vec![wrapped, written, noted]
     }
 
-    async fn timed<E: ToString>(
+    async fn timed<E: Faulty>(
         &self,
         what: &str,
         work: impl Future<Output = Result<(), E>>,
     ) -> Rehearsal {
         let now = || self.with(|shared| shared.clock.instant());
         let since = now();
-        let failed = work.await.err().map(|error| error.to_string());
+        let failed = work.await.err().map(|error| error.with_help());
         let took = now().saturating_duration_since(since);
         Rehearsal {
             what: what.to_owned(),

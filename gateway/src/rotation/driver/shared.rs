@@ -11,6 +11,7 @@ use crate::audit::{Fact, Settings};
 use crate::catalogue::{Answer, KeyError, LoadError, Mark, Records, View};
 use crate::clock::{Clock, StepDetector};
 use crate::envelope::{Kid, VersionKey, Volume};
+use crate::fault::Faulty;
 use crate::keyring::Keys;
 use crate::metrics::{RotationMetrics, Throttle};
 use crate::policy::{KeyringName, Policy, Rule};
@@ -98,9 +99,9 @@ impl Shared {
     /// What cannot be loaded is tried again.
     fn load_failed(&mut self, error: &KeyError) {
         let now = self.clock.instant();
-        self.load_failure = Some((now, error.to_string()));
+        self.load_failure = Some((now, error.with_help()));
         if let Some(left_out) = self.read_errors.admit(now) {
-            tracing::error!(%error, left_out, "a key version that should open cannot be loaded; tried again");
+            tracing::error!(error = %error.with_help(), left_out, "a key version that should open cannot be loaded; tried again");
         }
     }
 
@@ -113,7 +114,7 @@ impl Shared {
         if let Err(error) = &read
             && let Some(left_out) = self.read_errors.admit(self.clock.instant())
         {
-            tracing::warn!(%error, left_out, "the catalogue cannot be read again; going on with what was read before");
+            tracing::warn!(error = %error.with_help(), left_out, "the catalogue cannot be read again; going on with what was read before");
         }
         read
     }
@@ -133,9 +134,9 @@ impl Shared {
     pub(super) fn watch_for_rollback(&mut self, read: &Result<(), LoadError>) {
         let failed = read.as_ref().err();
         let found = failed.filter(|error| error.is_rollback());
-        let found = found.map(ToString::to_string);
+        let found = found.map(Faulty::with_help);
         let unread = failed.filter(|error| !error.is_rollback());
-        self.unread = unread.map(ToString::to_string);
+        self.unread = unread.map(Faulty::with_help);
         if let Some(what) = found.clone()
             && self.rolled_back != found
         {
@@ -153,7 +154,7 @@ impl Shared {
             what: what.as_str().into(),
         };
         if let Err(error) = self.journal.note_or_defer(fact, wall) {
-            tracing::error!(%error, "the alarm is missing in the audit log");
+            tracing::error!(error = %error.with_help(), "the alarm is missing in the audit log");
         }
         tracing::error!(
             what,
@@ -176,7 +177,7 @@ impl Shared {
         }
         let wall = self.wall();
         if let Err(error) = self.journal.note_or_defer(fact, wall) {
-            tracing::error!(%error, "the audit log does not say that the gateway started or stopped");
+            tracing::error!(error = %error.with_help(), "the audit log does not say that the gateway started or stopped");
         }
     }
 
@@ -186,7 +187,7 @@ impl Shared {
         let records = keyrings.filter_map(|keyring| self.view.reference(keyring));
         let wall = self.wall();
         if let Err(error) = self.journal.note_records_left(records.collect(), wall) {
-            tracing::error!(%error, "the audit log does not say which records were left");
+            tracing::error!(error = %error.with_help(), "the audit log does not say which records were left");
         }
     }
 

@@ -9,6 +9,7 @@ use crate::audit::{self, Fact, Settings, Trigger};
 use crate::catalogue::{Mark, Records, View};
 use crate::clock::{Clock, StepDetector};
 use crate::envelope::Kid;
+use crate::fault::Faulty;
 use crate::keyring::{Keys, Miss};
 use crate::metrics::{RotationMetrics, Throttle};
 use crate::policy::{KeyringName, Policy};
@@ -194,7 +195,7 @@ impl Driver {
         });
         let idle: Vec<_> = idle.collect();
         for (keyring, failure) in &idle {
-            let error = failure.as_ref().map(|failure| failure.text.as_str());
+            let error = failure.as_ref().map(Faulty::with_help);
             tracing::error!(%keyring, error, "the keyring has no active key version; tried again");
         }
         let all = idle.len() == self.keyrings.len();

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use crate::audit::Trigger;
 use crate::catalogue::State;
+use crate::fault::Failure;
 use crate::rotation::reason::Reason;
 
 use super::event::Event;
 use super::order::{Order, OrderRequest};
 use super::state::{
-    Backoff, FIRST_LEAD, FIRST_PAUSE, Failure, KeyringState, OngoingRotation, RetentionVerdict,
-    Work,
+    Backoff, FIRST_LEAD, FIRST_PAUSE, KeyringState, OngoingRotation, RetentionVerdict, Work,
 };
 use super::step::Step;
 use super::usage::UsageReport;

@@ -1,10 +1,11 @@
 //! What the state machine is told.
 
 use crate::envelope::Volume;
+use crate::fault::Failure;
 use crate::rotation::terms::Terms;
 
 use super::order::{Order, OrderRequest};
-use super::state::{Failure, RetentionVerdict};
+use super::state::RetentionVerdict;
 use super::usage::LimitHeadroom;
 use super::version::{Member, VersionView};
 

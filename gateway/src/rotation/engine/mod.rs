@@ -45,7 +45,7 @@ mod version;
 
 pub use event::Event;
 pub use order::{DestroyRequest, Order, OrderRequest, Refused};
-pub use state::{DestroyCheck, Failure, KeyringState, Outlook, RetentionVerdict, RotationStage};
+pub use state::{DestroyCheck, KeyringState, Outlook, RetentionVerdict, RotationStage};
 pub use step::{Action, Step, state_diagram, transition_label};
 pub use usage::LimitHeadroom;
 pub use version::{Member, Now, VersionView};

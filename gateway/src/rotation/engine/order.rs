@@ -1,7 +1,7 @@
 //! Orders of operators, and why they are refused.
 
 use crate::catalogue::State;
-use crate::fault::{Fault, Faulty, Retry, Who};
+use crate::fault::{Fault, faults};
 use crate::rotation::reason::Reason;
 
 use super::step::Step;
@@ -52,25 +52,25 @@ pub struct DestroyRequest {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// No such version.
-    #[error("the keyring has no version {0}; `keyway keys` lists those that there are")]
+    #[error("the keyring has no version {0}")]
     Unknown(u32),
     /// Its secret is gone for good.
-    #[error("version {0} is destroyed; nothing can be done with it")]
+    #[error("version {0} is destroyed")]
     Destroyed(u32),
     /// Already in that state.
-    #[error("version {0} is {1} already; nothing is left to do")]
+    #[error("version {0} is {1} already")]
     Already(u32, State),
     /// A compromised version stays so.
-    #[error("version {0} is compromised; it can only be destroyed")]
+    #[error("version {0} is compromised")]
     Compromised(u32),
     /// It is in use.
-    #[error("version {0} is {1}: it is in use, or about to be; rotate first, or revoke it")]
+    #[error("version {0} is {1}: it is in use, or about to be")]
     InUse(u32, State),
     /// Nothing to return from.
-    #[error("version {0} is {1}, not suspended; only a suspended version can be restored")]
+    #[error("version {0} is {1}, not suspended")]
     NotSuspended(u32, State),
     /// No overlap to end.
-    #[error("version {0} is {1}; only a decrypt-only version can be archived")]
+    #[error("version {0} is {1}")]
     NotDecryptOnly(u32, State),
     /// A second person is needed.
     #[error(
@@ -78,18 +78,16 @@ pub enum Refused {
     )]
     Unapproved(u32),
     /// Nobody is needed.
-    #[error(
-        "the keyring says `destroy = \"automatic\"`: nothing waits for an approval; give the order without it"
-    )]
+    #[error("the keyring says `destroy = \"automatic\"`: nothing waits for an approval")]
     Automatic,
     /// Nothing to approve of.
     #[error(
-        "nobody has asked for the destruction of version {0}, and the gateway does not want it yet; `keyway keys why` says what keeps it"
+        "nobody has asked for the destruction of version {0}, and the gateway does not want it yet"
     )]
     NothingAsked(u32),
     /// The request and the approval come from one person.
     #[error(
-        "{who} has asked for the destruction of version {number}, and cannot approve of it too; somebody else has to"
+        "{who} has asked for the destruction of version {number}, and cannot approve of it too"
     )]
     SamePerson {
         /// Who.
@@ -98,21 +96,17 @@ pub enum Refused {
         number: u32,
     },
     /// The approval does not say that it is by force.
-    #[error(
-        "the destruction of version {0} is asked for although something stored may need it; approve of that by force, too, or not at all"
-    )]
+    #[error("the destruction of version {0} is asked for although something stored may need it")]
     Forced(u32),
     /// Nothing to abort.
-    #[error("no rotation is under way that could be aborted; nothing is left to do")]
+    #[error("no rotation is under way that could be aborted")]
     NoRotation,
     /// Without the rotation nothing could be sealed.
-    #[error(
-        "the keyring has no other version to seal under; the rotation goes on, because traffic waits for it"
-    )]
+    #[error("the keyring has no other version to seal under")]
     Needed,
     /// Another rotation would begin at once.
     #[error(
-        "the active version is due for a successor ({0}): another rotation would begin at once; let this one go on, or raise `rotate` and `limit` and `keyway reload` first"
+        "the active version is due for a successor ({0}): another rotation would begin at once"
     )]
     Due(String),
 }
@@ -181,11 +175,19 @@ impl OrderRequest {
     }
 }
 
-impl Faulty for Refused {
-    fn fault(&self) -> Fault {
-        Fault {
-            who: Who::Client,
-            retry: Retry::Never,
-        }
-    }
-}
+faults! { Refused {
+    Self::Unknown(_) => Fault::client("`keyway keys` lists those that there are"),
+    Self::Destroyed(_) => Fault::client("nothing can be done with it"),
+    Self::Already(..) | Self::NoRotation => Fault::client("nothing is left to do"),
+    Self::Compromised(_) => Fault::client("it can only be destroyed"),
+    Self::InUse(..) => Fault::client("rotate first, or revoke it"),
+    Self::NotSuspended(..) => Fault::client("only a suspended version can be restored"),
+    Self::NotDecryptOnly(..) => Fault::client("only a decrypt-only version can be archived"),
+    Self::Unapproved(_) => Fault::client(""),
+    Self::Automatic => Fault::client("give the order without it"),
+    Self::NothingAsked(_) => Fault::client("`keyway keys why` says what keeps it"),
+    Self::SamePerson { .. } => Fault::client("somebody else has to"),
+    Self::Forced(_) => Fault::client("approve of that by force, too, or not at all"),
+    Self::Needed => Fault::client("the rotation goes on, because traffic waits for it"),
+    Self::Due(_) => Fault::client("let this one go on, or raise `rotate` and `limit` and `keyway reload` first"),
+} }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::audit::Trigger;
 use crate::catalogue::State;
-use crate::fault::{Fault, Faulty};
+use crate::fault::{Failure, Faulty};
 use crate::rotation::reason::Reason;
 use crate::rotation::terms::Terms;
 
@@ -76,34 +76,13 @@ pub(super) struct Backoff {
     pub(super) failure: Failure,
 }
 
-/// Why an action was not done.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text}")]
-pub struct Failure {
-    /// In words for the operator.
-    pub text: String,
-    /// Who must act.
-    pub fault: Fault,
-}
-
-impl Failure {
-    /// Of an error.
-    #[must_use]
-    pub fn of(error: &impl Faulty) -> Self {
-        Self {
-            text: error.to_string(),
-            fault: error.fault(),
-        }
-    }
-}
-
 /// Whether stored messages may need a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RetentionVerdict {
     /// None does: the evidence.
     Clear(String),
     /// Some do, or may: the evidence.
-    Held(String),
+    Held(Failure),
 }
 
 /// The state of asking JetStream whether a version may be destroyed.
@@ -303,7 +282,7 @@ impl KeyringState {
             threshold: number.and_then(|number| self.usage.until_sealed(now, number, soft)),
             limit: number.and_then(|number| self.usage.until_used(now, number, self.terms.limit)),
             stage: self.stage(),
-            failure: self.failure().map(|failure| failure.text.clone()),
+            failure: self.failure().map(Faulty::with_help),
         }
     }
 

@@ -37,10 +37,7 @@ fn key_that_others_may_read_is_refused_and_a_certificate_is_not() {
         "{error}"
     );
     assert_eq!(error.fault().who, Who::Operator);
-    assert!(
-        error.to_string().contains("; remedy: chmod 0600"),
-        "{error}"
-    );
+    assert!(error.fault().help().starts_with("chmod 0600"), "{error}");
 }
 
 #[test]
@@ -166,7 +163,7 @@ fn ca_of_servers_is_read_and_named() {
     };
     let error = Dialer::load(settings, &folder.clock).err().unwrap();
     assert_eq!(
-        folder.bare(&error.to_string()),
+        folder.bare(&error.with_help()),
         "`server-tls.ca`: ca.pem holds no certificate; name the PEM file that holds it"
     );
 }

@@ -14,6 +14,7 @@ use rcgen::{
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 
 use crate::clock::{Clock, ManualClock};
+use crate::fault::Faulty;
 use crate::tls::{
     Acceptor, Authorities, ClientAuth, HandshakeOrder, ListenerTls, Pair, ServerTls, TlsPolicy,
 };
@@ -158,7 +159,7 @@ impl Folder {
         let error = Acceptor::load(listener, &self.clock)
             .err()
             .expect("a mistake");
-        self.bare(&error.to_string())
+        self.bare(&error.with_help())
     }
 
     pub(super) fn bare(&self, text: &str) -> String {

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 
 use super::fixtures::{Ca, Folder, Leaf, THIS_YEAR, named, shake};
+use crate::fault::Faulty;
 use crate::tls::{Acceptor, Changed, ClientAuth, Error, ListenerTls, Role};
 
 /// Which certificate a new handshake shows: the serial number of the one that the client saw.
@@ -75,7 +76,7 @@ fn replacement_that_is_not_valid_now_keeps_the_old_one_until_it_is() {
     let acceptor = folder.acceptor(folder.listener(&ca.leaf("gw")));
     let old = shown(&acceptor, &folder, &ca);
     folder.pair("gw", &ca.leaf_of("gw", [2025, 2026]));
-    let error = acceptor.reload().unwrap_err().to_string();
+    let error = acceptor.reload().unwrap_err().with_help();
     assert_eq!(
         folder.bare(&error),
         "`tls.certificate`: the new certificate of CN=gw in gw.pem is not valid now: it is valid from 2025-01-01T00:00:00Z to 2026-01-01T00:00:00Z; the old one stays in use, put a valid one there"

@@ -334,7 +334,7 @@ impl Bus {
 }
 
 fn unknown() -> RetentionAnswer {
-    RetentionAnswer::Unknown("the bus did not answer".to_owned())
+    RetentionAnswer::Unknown("the bus did not answer".to_owned().into())
 }
 
 impl Inspector for Bus {

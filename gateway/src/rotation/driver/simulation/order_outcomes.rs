@@ -15,6 +15,7 @@ use crate::clock::{Clock, ManualClock};
 use crate::disk::testing::{CrashDisk, DiskFault};
 use crate::disk::{Files, StateDir};
 use crate::envelope::{Kid, Volume};
+use crate::fault::Faulty;
 use crate::keyring::Keys;
 use crate::later::wait;
 use crate::policy::{Policy, Rule};
@@ -183,13 +184,9 @@ impl OrderBench<'_> {
                 self.disk.remove(&reserve).unwrap();
                 self.disk.capacity(Some(self.disk.used() + bytes));
             }
-            Fault::LogClosed => self.start(Some(&WriteFailed::Closed {
-                why: "a test says so".to_owned(),
-                fault: crate::fault::Fault {
-                    who: crate::fault::Who::Operator,
-                    retry: crate::fault::Retry::Never,
-                },
-            })),
+            Fault::LogClosed => self.start(Some(&WriteFailed::Closed(
+                "a test says so".to_owned().into(),
+            ))),
         }
     }
 
@@ -432,7 +429,7 @@ fn revocation_of_which_no_note_can_be_made_says_that_a_restart_forgets_it() {
         let mut bench = fixture.bench(&[]);
         bench.inject(Fault::DiskSpace(0));
         bench.inject(Fault::FailedWrite(step));
-        let told = bench.ask(Order::Compromise(1)).unwrap_err().to_string();
+        let told = bench.ask(Order::Compromise(1)).unwrap_err().with_help();
         assert_eq!(bench.seals(), None, "step {step}: {told}");
         forgotten += usize::from(told.contains("a restart forgets the order"));
     }
@@ -479,7 +476,7 @@ async fn order_that_cannot_be_written_down_stops_a_process_that_drains_and_lends
         // The draining process answers in time.
         says.send(DrainMessage::Stopped(kid, Volume::default()))
             .unwrap();
-        let told = bench.ask(order).unwrap_err().to_string();
+        let told = bench.ask(order).unwrap_err().with_help();
         assert!(told.contains("a restart forgets the order"), "{told}");
         // A mark may exist although creating it failed.
         for mark in ["revoked", "suspended"] {

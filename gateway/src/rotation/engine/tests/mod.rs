@@ -22,7 +22,6 @@ use super::*;
 use crate::audit::{self, Trigger};
 use crate::catalogue::State;
 use crate::envelope::{Kid, Suite, Volume};
-use crate::fault::{Fault, Retry, Who};
 use crate::rotation::reason::Reason;
 use crate::rotation::terms::{DestroyApproval, Limit, OpenPolicy, Retain, Rotate, Terms};
 
@@ -184,13 +183,7 @@ impl World {
             || (self.none_ready && matches!(step, Step::Admit(_)));
         let outcome = if self.broken || impossible {
             self.failed += 1;
-            Err(Failure {
-                text: "the disk is full".to_owned(),
-                fault: Fault {
-                    who: Who::Operator,
-                    retry: Retry::Later,
-                },
-            })
+            Err("the disk is full".to_owned().into())
         } else {
             self.write(&step);
             self.done.push((step, reason.trigger));

@@ -85,7 +85,7 @@ fn apply(world: &mut World, turn: Turn) {
             world.stored = if clear {
                 RetentionVerdict::Clear(String::new())
             } else {
-                RetentionVerdict::Held("held".to_owned())
+                RetentionVerdict::Held("held".to_owned().into())
             };
         }
         Turn::Restart => {

@@ -257,7 +257,7 @@ fn agreed_time_is_not_put_off_by_a_clock_that_goes_back() {
 #[test]
 fn overlap_ends_in_the_archive_and_then_with_the_secret() {
     let mut world = World::started(terms());
-    world.stored = RetentionVerdict::Held("a stream holds it".to_owned());
+    world.stored = RetentionVerdict::Held("a stream holds it".to_owned().into());
     world.ask(Order::Rotate).unwrap();
     world.pass(Duration::from_secs(599));
     assert_eq!(world.states(), [DecryptOnly, Active]);
