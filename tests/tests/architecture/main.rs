@@ -392,7 +392,7 @@ fn remedies_in_prose(source: &Path) -> Vec<String> {
         let shown = file.strip_prefix(source).unwrap().display();
         let cuts = WORDS_TAKEN_APART.iter().filter(|cut| text.contains(**cut));
         found.extend(cuts.map(|cut| format!("{shown}: `{cut}`")));
-        if text.contains("impl Faulty for") {
+        if text.contains("impl Faulty for") || text.contains("faults! {") {
             let words = text.split("#[error(").skip(1);
             let words = words.filter_map(|rest| rest.split(")]").next());
             let prose = words.filter(|words| words.contains("; "));

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::catalogue::View;
 use crate::envelope::{Claim, Kid, Proof, VersionKey};
 use crate::later::wait;
+use crate::rotation::driver::testing::Backlog;
 use crate::rotation::engine::Member;
 use crate::rotation::external::{Fleet, FleetEvent};
 
@@ -38,10 +39,11 @@ struct MembersState {
     /// Versions proven by all when a record was replaced.
     proven_by_all: BTreeSet<Kid>,
     view: View,
+    backlog: Backlog,
 }
 
 impl Members {
-    pub(super) fn new(others: usize, view: View) -> Self {
+    pub(super) fn new(others: usize, view: View, backlog: &Backlog) -> Self {
         let names = (0..=others).map(|n| {
             Member(if n == 0 {
                 "self".to_owned()
@@ -60,6 +62,7 @@ impl Members {
             proven: BTreeSet::new(),
             proven_by_all: BTreeSet::new(),
             view,
+            backlog: backlog.clone(),
         })))
     }
 
@@ -132,7 +135,13 @@ impl Fleet for Members {
 
     fn events(&mut self) -> Vec<FleetEvent> {
         let mut state = self.state();
-        state.required = state.known.intersection(&state.present).cloned().collect();
+        // An admission that is under way was decided on with the members of then.
+        let before = if state.backlog.len() == 0 {
+            &state.known
+        } else {
+            &state.required
+        };
+        state.required = before.intersection(&state.present).cloned().collect();
         state.known = state.present.clone();
         std::mem::take(&mut state.news)
     }

@@ -108,6 +108,7 @@ impl<'h> SimulatedRun<'h> {
         let members = Members::new(
             usize::try_from(others).unwrap(),
             fixture.view(&disk).unwrap(),
+            &backlog,
         );
         let oracle = Oracle::new(&disk, &clock, &traffic);
         let files = FaultyFiles {
