@@ -137,7 +137,8 @@ fn budget_is_not_exceeded_by_two_processes() {
     let mut gateway = gateway(&server, &tables);
     let mut tap = BusTap::open(server.addr());
     let publishers = Publishers::start(&gateway.url(), 3);
-    for _ in 0..3 {
+    // No more rounds: rotations by thresholds that follow each other keep more and more apart, up to a minute.
+    for _ in 0..2 {
         publishers.acknowledge(LIMIT);
         // The server cuts off who does not read for ten seconds.
         tap.flush();
