@@ -28,6 +28,7 @@
 //! | 2 | [`keyring`] | the immutable snapshot of keys valid at this instant, and the lanes that seal |
 //! | 2 | [`catalogue`] | the durable key-version records |
 //! | 2 | [`custody`] | the custodians that there are |
+//! | 2 | [`fleet`] | the gateways that share a catalogue, as rotation knows them |
 //! | 2 | [`retention`] | queries to JetStream on the gateway's own connection |
 //! | 3 | [`dataplane`] | the message path: sockets, buffers, backpressure, drain |
 //! | 3 | [`rotation`] | the life cycle of key versions |
@@ -49,6 +50,7 @@ pub mod custody;
 pub mod dataplane;
 pub mod disk;
 pub mod fault;
+pub mod fleet;
 pub mod keyring;
 pub mod later;
 pub mod metrics;

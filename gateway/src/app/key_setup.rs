@@ -5,12 +5,14 @@ use std::sync::Arc;
 use super::error::StartError;
 use super::ports;
 use super::state::{self, OpenState};
+use crate::catalogue::{CatalogueThread, View};
 use crate::clock::Clock;
 use crate::config::{GatewayConfig, settings};
 use crate::custodian::Custodian;
+use crate::fleet::SingleMember;
 use crate::keyring::{Keys, Snapshot};
 use crate::policy::Policy;
-use crate::retention::JetStream;
+use crate::retention::{JetStream, NoInspector};
 use crate::rotation::{self, DrainLink, ProcessKind, Rotation, Stores};
 
 /// The handle to rotation and its thread; `None` when the gateway relays only.
@@ -46,7 +48,7 @@ pub(super) fn open_keys(
     let custodian = opened.catalogue.custodian();
     let (rotation, keys, running) = rotation::start(
         rotation_config(checked),
-        stores(checked, opened, (ProcessKind::Gateway, drainers)),
+        stores(checked, opened, (ProcessKind::Gateway, drainers))?,
         clock.clone(),
     )?;
     Ok(KeySetup {
@@ -56,19 +58,26 @@ pub(super) fn open_keys(
     })
 }
 
-/// What rotation reads and writes, for a process of this kind.
+/// What rotation reads and writes, for a process of this kind: the one place that says which catalogue, inspector and fleet.
 pub(super) fn stores(
     checked: &GatewayConfig,
-    opened: OpenState,
+    OpenState { catalogue, audit }: OpenState,
     (user, drainers): (ProcessKind, Vec<DrainLink>),
-) -> Stores {
-    Stores {
-        catalogue: opened.catalogue,
-        audit: opened.audit,
-        control: checked.control.clone().map(JetStream::new),
+) -> Result<Stores, rotation::StartError> {
+    let view = View::clone(&catalogue);
+    let records = CatalogueThread::start(catalogue).map_err(rotation::StartError::Thread)?;
+    Ok(Stores {
+        view,
+        records: Box::new(records),
+        audit,
+        inspector: match &checked.control {
+            Some(control) => Box::new(JetStream::new(control.clone())),
+            None => Box::new(NoInspector),
+        },
+        fleet: Box::new(SingleMember),
         drainers,
         user,
-    }
+    })
 }
 
 /// Rotation's part of the configuration.

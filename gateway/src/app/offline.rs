@@ -16,7 +16,7 @@ pub async fn offline<T>(
     opened: OpenState,
     order: impl AsyncFnOnce(Rotation) -> T,
 ) -> Result<T, StartError> {
-    let stores = stores(checked, opened, (ProcessKind::Command, Vec::new()));
+    let stores = stores(checked, opened, (ProcessKind::Command, Vec::new()))?;
     let (rotation, _keys, running) =
         rotation::start(rotation_config(checked), stores, Clock::system())?;
     let outcome = order(rotation).await;

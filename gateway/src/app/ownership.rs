@@ -149,7 +149,14 @@ impl GatewayContext {
         let stores = stores(&checked, *opened, (ProcessKind::Gateway, drainers));
         let config = reloaded_config(&self.checked, &checked);
         let clock = self.clock.clone();
-        blocking(move || rotation::resume(config, stores, clock, held))
+        let resume = move || match stores {
+            Ok(stores) => rotation::resume(config, stores, clock, held),
+            Err(error) => {
+                rotation::stop_sealing(&held.keys);
+                Err(error)
+            }
+        };
+        blocking(resume)
             .await
             .inspect_err(|error| {
                 tracing::error!(error = %error.with_help(), "rotation does not start again: nothing is sealed any more, and publishes wait; restart the gateway");

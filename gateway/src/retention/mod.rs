@@ -12,6 +12,7 @@
 //! | you look for | it is in |
 //! |---|---|
 //! | the question and its answer | [`RetentionQuestion`], [`RetentionAnswer`] |
+//! | who can be asked | [`Inspector`] |
 //! | servers and credentials | [`Config`], [`Login`] |
 //! | one request to JetStream's API, and its errors | `api` |
 //! | the JSON of the answers | `json` |
@@ -23,6 +24,7 @@
 mod answer;
 mod api;
 mod config;
+mod inspector;
 mod jetstream;
 mod json;
 mod question;
@@ -35,5 +37,6 @@ mod tests;
 
 pub use answer::{CLOCK_MARGIN, ConsumerBehind, RetentionAnswer, RetentionQuestion, StoringStream};
 pub use config::{Config, Login, LoginError};
+pub use inspector::{Inspector, NoInspector};
 pub use jetstream::JetStream;
 pub use survey::{Renaming, Scheduling, Survey, UnaskedSource};

@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::audit::Settings;
+use crate::audit::{self, Settings};
+use crate::catalogue::{Records, View};
+use crate::fleet::Fleet;
 use crate::policy::Policy;
+use crate::retention::Inspector;
 
+use super::drain::DrainLink;
 use super::reason::Reason;
 use super::terms::Terms;
 
@@ -35,4 +39,22 @@ pub enum ProcessKind {
     Gateway,
     /// A command while no gateway runs.
     Command,
+}
+
+/// The stores and connections that rotation owns.
+pub struct Stores {
+    /// The key versions, as they were read.
+    pub view: View,
+    /// Their writer.
+    pub records: Box<dyn Records>,
+    /// The audit log.
+    pub audit: audit::Log,
+    /// Who is asked what is stored.
+    pub inspector: Box<dyn Inspector>,
+    /// The gateways that share the key versions.
+    pub fleet: Box<dyn Fleet>,
+    /// Links to processes that drain after a take-over.
+    pub drainers: Vec<DrainLink>,
+    /// Which kind of process this is.
+    pub user: ProcessKind,
 }

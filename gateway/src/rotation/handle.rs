@@ -8,18 +8,15 @@ use rustix::process::{getpriority_process, setpriority_process};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::audit;
-use crate::catalogue::{Catalogue, CatalogueThread, View};
 use crate::clock::Clock;
 use crate::disk::{self, Lock};
 use crate::keyring::{Keys, Miss};
-use crate::retention::JetStream;
 
-use super::config::{ProcessKind, Reload, RotationConfig};
+use super::config::{Reload, RotationConfig, Stores};
 use super::drain::DrainLink;
 use super::driver::{AuditedOrder, DrainChannel, Driver, HandOver, Parts, Request, Waiting, reply};
 use super::engine::{DestroyRequest, Order};
 use super::error::{OrderError, StartError};
-use super::external::{Inspector, NoInspector, SingleMember};
 use super::message_path::MessagePath;
 use super::reason::Reason;
 use super::report::{
@@ -31,20 +28,6 @@ const QUEUE: usize = 16;
 
 /// Added to the nice value of the driver's thread: it gets about a third of a worker's share of a contended core.
 const NICE_INCREMENT: i32 = 5;
-
-/// The stores and connections that rotation owns.
-pub struct Stores {
-    /// The key versions.
-    pub catalogue: Catalogue,
-    /// The audit log.
-    pub audit: audit::Log,
-    /// The gateway's own connection to JetStream; `None`: it cannot be asked.
-    pub control: Option<JetStream>,
-    /// Links to processes that drain after a take-over.
-    pub drainers: Vec<DrainLink>,
-    /// Which kind of process this is.
-    pub user: ProcessKind,
-}
 
 /// What the driver yields when another process takes the catalogue over.
 pub struct HandedOver {
@@ -85,7 +68,7 @@ pub fn start(
     stores: Stores,
     clock: Clock,
 ) -> Result<(Rotation, Arc<Keys>, Running), StartError> {
-    launch(config, parts(stores, clock, None)?)
+    launch(config, parts(stores, clock, None))
 }
 
 /// [`start`] for a message path that has its keys already and keeps running.
@@ -98,7 +81,7 @@ pub fn resume(
     clock: Clock,
     held: MessagePath,
 ) -> Result<(Rotation, Running), StartError> {
-    let (rotation, _keys, running) = launch(config, parts(stores, clock, Some(held))?)?;
+    let (rotation, _keys, running) = launch(config, parts(stores, clock, Some(held)))?;
     Ok((rotation, running))
 }
 
@@ -158,24 +141,27 @@ fn lower_priority() {
     }
 }
 
-fn parts(stores: Stores, clock: Clock, held: Option<MessagePath>) -> Result<Parts, StartError> {
-    let inspector: Box<dyn Inspector> = match stores.control {
-        Some(control) => Box::new(control),
-        None => Box::new(NoInspector),
-    };
-    let view = View::clone(&stores.catalogue);
-    let records = CatalogueThread::start(stores.catalogue).map_err(StartError::Thread)?;
-    Ok(Parts {
+fn parts(stores: Stores, clock: Clock, held: Option<MessagePath>) -> Parts {
+    let Stores {
         view,
-        records: Box::new(records),
-        audit: stores.audit,
+        records,
+        audit,
         inspector,
-        fleet: Box::new(SingleMember),
-        drainers: stores.drainers,
-        user: stores.user,
+        fleet,
+        drainers,
+        user,
+    } = stores;
+    Parts {
+        view,
+        records,
+        audit,
+        inspector,
+        fleet,
+        drainers,
+        user,
         clock,
         held,
-    })
+    }
 }
 
 impl Rotation {

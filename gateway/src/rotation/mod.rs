@@ -22,7 +22,6 @@
 //! | 1 | `engine` | decides what is to be done |
 //! | 1 | `protection` | which configurations weaken protection |
 //! | 2 | `error` | errors of starting rotation and of orders |
-//! | 2 | `external` | JetStream and the fleet, as the driver reaches them |
 //! | 3 | `report` | status for operators |
 //! | 4 | `offline` | the catalogue while no gateway runs |
 //! | 4 | `driver` | does what the engine decides |
@@ -33,7 +32,6 @@ mod drain;
 mod driver;
 pub mod engine;
 mod error;
-pub mod external;
 mod handle;
 mod message_path;
 mod offline;
@@ -46,11 +44,11 @@ pub mod reason;
 pub mod report;
 pub mod terms;
 
-pub use config::{ProcessKind, Reload, RotationConfig};
+pub use config::{ProcessKind, Reload, RotationConfig, Stores};
 pub use drain::DrainLink;
 pub use engine::DestroyRequest;
 pub use error::{OrderError, StartError};
-pub use handle::{HandedOver, Rotation, Running, Stores, VersionRef, resume, start};
+pub use handle::{HandedOver, Rotation, Running, VersionRef, resume, start};
 pub use message_path::{MessagePath, stop_sealing};
 pub use offline::OfflineKeyring;
 pub use reason::Reason;

@@ -23,11 +23,12 @@ use crate::custodian::{Custodian, Description, UnwrapFailed, WrapFailed, Wrapped
 use crate::custody::Custody;
 use crate::disk::{Lock, Real, StateDir};
 use crate::envelope::Kid;
+use crate::fleet::SingleMember;
 use crate::keyring::{Keys, Miss};
 use crate::later::{Later, ready, wait};
 use crate::policy::{Plaintext, Policy, Rule};
+use crate::retention::NoInspector;
 use crate::rotation::drain::{DrainLink, DrainMessage};
-use crate::rotation::external::{NoInspector, SingleMember};
 use crate::rotation::{MessagePath, ProcessKind, RotationConfig, Terms};
 use crate::secret::Secret;
 

@@ -7,8 +7,9 @@ use crate::catalogue::{
 };
 use crate::envelope::{Claim, Kid, Volume};
 use crate::fault::{Failure, Faulty};
+use crate::fleet::Member;
 use crate::rotation::drain::DrainMessage;
-use crate::rotation::engine::{Action, Event, Member, Step};
+use crate::rotation::engine::{Action, Event, Step};
 use crate::rotation::reason::{DestroyBasis, Reason};
 
 use super::journal::act;

@@ -12,13 +12,14 @@ use crate::catalogue::{Answer, KeyError, LoadError, Mark, Records, View};
 use crate::clock::{Clock, StepDetector};
 use crate::envelope::{Kid, VersionKey, Volume};
 use crate::fault::Faulty;
+use crate::fleet::Fleet;
 use crate::keyring::Keys;
 use crate::metrics::{RotationMetrics, Throttle};
 use crate::policy::{KeyringName, Policy, Rule};
+use crate::retention::Inspector;
 use crate::rotation::config::ProcessKind;
 use crate::rotation::drain::DrainMessage;
 use crate::rotation::engine::{Now, VersionView};
-use crate::rotation::external::{Fleet, Inspector};
 use crate::rotation::report;
 
 use super::drainers::Drainers;

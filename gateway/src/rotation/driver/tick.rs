@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::fleet::FleetEvent;
 use crate::metrics::Throttle;
 use crate::rotation::engine::Event;
 use crate::rotation::error::OrderError;
-use crate::rotation::external::FleetEvent;
 
 use super::context::Context;
 use super::keyring::Actor;

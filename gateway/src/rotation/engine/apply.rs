@@ -15,7 +15,8 @@ use super::state::{
 };
 use super::step::Step;
 use super::usage::UsageReport;
-use super::version::{Member, Now, VersionView};
+use super::version::{Now, VersionView};
+use crate::fleet::Member;
 
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);

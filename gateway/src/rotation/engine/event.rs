@@ -7,7 +7,8 @@ use crate::rotation::terms::Terms;
 use super::order::{Order, OrderRequest};
 use super::state::RetentionVerdict;
 use super::usage::LimitHeadroom;
-use super::version::{Member, VersionView};
+use super::version::VersionView;
+use crate::fleet::Member;
 
 /// An input of the state machine.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -48,7 +48,7 @@ pub use order::{DestroyRequest, Order, OrderRequest, Refused};
 pub use state::{DestroyCheck, KeyringState, Outlook, RetentionVerdict, RotationStage};
 pub use step::{Action, Step, state_diagram, transition_label};
 pub use usage::LimitHeadroom;
-pub use version::{Member, Now, VersionView};
+pub use version::{Now, VersionView};
 
 /// Changes the state by an event; yields the actions to take. Every action but [`Step::Inspect`] and [`Step::Challenge`] must be
 /// followed by one [`Event::Ended`]. Any event may come at any time.

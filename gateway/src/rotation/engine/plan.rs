@@ -9,8 +9,9 @@ use crate::rotation::terms::{DestroyApproval, Retain};
 
 use super::order::{Order, OrderRequest, Refused};
 use super::state::{DestroyCheck, KeyringState, RetentionVerdict, Work};
-use super::version::{Member, Now, VersionView, later};
+use super::version::{Now, VersionView, later};
 use super::{Action, Step};
+use crate::fleet::Member;
 
 /// How long a member has to prove that it holds a version before it is asked again.
 const PROOF: Duration = Duration::from_secs(5);

@@ -15,7 +15,8 @@ use super::order::{Order, OrderRequest, Refused};
 use super::spacing::RotationSpacing;
 use super::step::Step;
 use super::usage::Usage;
-use super::version::{Member, Now, VersionView, later};
+use super::version::{Now, VersionView, later};
+use crate::fleet::Member;
 
 /// The first pause after a failure; it doubles.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@ use strum::{IntoStaticStr, VariantArray as _};
 use crate::catalogue::{Opens, Proposal, State};
 use crate::rotation::reason::Reason;
 
-use super::version::Member;
+use crate::fleet::Member;
 
 /// Something to be done, with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]

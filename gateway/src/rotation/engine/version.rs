@@ -47,10 +47,6 @@ pub struct Now {
     pub elapsed: Duration,
 }
 
-/// A gateway of the fleet.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Member(pub String);
-
 impl VersionView {
     /// Generated and not yet active.
     #[must_use]

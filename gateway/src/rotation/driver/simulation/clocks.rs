@@ -12,11 +12,12 @@ use crate::catalogue::{Catalogue, State, Version};
 use crate::clock::{Clock, ManualClock};
 use crate::disk::Files;
 use crate::disk::testing::CrashDisk;
+use crate::fleet::SingleMember;
 use crate::policy::{Plaintext, Policy, Rule};
+use crate::retention::NoInspector;
 use crate::rotation::driver::testing::{Backlog, SimulatedRecords};
 use crate::rotation::driver::{Driver, Parts};
 use crate::rotation::engine::Order;
-use crate::rotation::external::{NoInspector, SingleMember};
 use crate::rotation::terms::Retain;
 use crate::rotation::{ProcessKind, Reason, RotationConfig, Terms};
 

@@ -23,9 +23,9 @@ use crate::disk::testing::CrashDisk;
 use crate::disk::{Files, Lock, StateDir};
 use crate::envelope::Kid;
 use crate::later::{Later, ready};
+use crate::retention::Inspector;
 use crate::retention::{RetentionAnswer, RetentionQuestion};
 use crate::rotation::driver::testing::Backlog;
-use crate::rotation::external::Inspector;
 use crate::secret::Secret;
 
 /// 2026-11-23T10:00:00Z.

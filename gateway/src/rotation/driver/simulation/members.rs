@@ -5,10 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::catalogue::View;
 use crate::envelope::{Claim, Kid, Proof, VersionKey};
+use crate::fleet::{Fleet, FleetEvent, Member};
 use crate::later::wait;
 use crate::rotation::driver::testing::Backlog;
-use crate::rotation::engine::Member;
-use crate::rotation::external::{Fleet, FleetEvent};
 
 /// How a member answers a challenge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,12 +16,13 @@ use crate::disk::testing::{CrashDisk, DiskFault};
 use crate::disk::{Files, StateDir};
 use crate::envelope::{Kid, Volume};
 use crate::fault::Faulty;
+use crate::fleet::SingleMember;
 use crate::keyring::Keys;
 use crate::later::wait;
 use crate::policy::{Policy, Rule};
+use crate::retention::NoInspector;
 use crate::rotation::drain::{DrainLink, DrainMessage};
 use crate::rotation::engine::Order;
-use crate::rotation::external::{NoInspector, SingleMember};
 use crate::rotation::terms::{DestroyApproval, Retain};
 use crate::rotation::{OrderError, ProcessKind, Reason, Reload, RotationConfig, Terms};
 

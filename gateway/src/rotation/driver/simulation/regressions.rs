@@ -12,12 +12,13 @@ use crate::custodian::Custodian;
 use crate::disk::Files;
 use crate::disk::testing::{CrashDisk, DiskFault};
 use crate::envelope::{Binding, OVERHEAD};
+use crate::fleet::SingleMember;
 use crate::keyring::{Lanes, WorkerId};
 use crate::policy::{Policy, Rule};
+use crate::retention::NoInspector;
 use crate::rotation::driver::testing::{Backlog, SimulatedRecords};
 use crate::rotation::driver::{Driver, Parts};
 use crate::rotation::engine::Order;
-use crate::rotation::external::{NoInspector, SingleMember};
 use crate::rotation::terms::Retain;
 use crate::rotation::{OrderError, ProcessKind, Reason, Reload, Rotated, RotationConfig, Terms};
 

@@ -22,6 +22,7 @@ use super::*;
 use crate::audit::{self, Trigger};
 use crate::catalogue::State;
 use crate::envelope::{Kid, Suite, Volume};
+use crate::fleet::Member;
 use crate::rotation::reason::Reason;
 use crate::rotation::terms::{DestroyApproval, Limit, OpenPolicy, Retain, Rotate, Terms};
 

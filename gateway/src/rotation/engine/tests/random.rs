@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::fleet::Member;
 
 #[derive(Clone, Debug)]
 enum Turn {

@@ -1,6 +1,7 @@
 //! Single scenarios.
 
 use super::*;
+use crate::fleet::Member;
 use State::{Active, Archived, Compromised, DecryptOnly, Destroyed, PreActive, Ready, Suspended};
 
 #[test]

@@ -1,17 +1,10 @@
-//! The interfaces through which the driver reaches JetStream and the other members of a fleet.
+//! The gateways that share a catalogue, as rotation knows them.
 
 use crate::envelope::{Claim, Kid, Proof, VersionKey};
-use crate::fault::{Failure, Fault};
-use crate::later::{Later, ready};
-use crate::retention::{JetStream, RetentionAnswer, RetentionQuestion};
 
-use super::engine::Member;
-
-/// Finds out what is stored under a key version.
-pub trait Inspector: Send {
-    /// Asks; the answer comes within a bounded time.
-    fn inspect(&self, question: RetentionQuestion) -> Later<'static, RetentionAnswer>;
-}
+/// A gateway of the fleet.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Member(pub String);
 
 /// A change among the members of the fleet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,27 +30,8 @@ pub trait Fleet: Send {
     fn prove(&self, claim: &Claim<'_>, number: u32, key: &VersionKey) -> Option<Proof>;
 }
 
-/// Stands in where there is no `[control]`: JetStream cannot be asked.
-pub(super) struct NoInspector;
-
 /// A fleet of one gateway.
-pub(super) struct SingleMember;
-
-impl Inspector for JetStream {
-    fn inspect(&self, question: RetentionQuestion) -> Later<'static, RetentionAnswer> {
-        let control = self.clone();
-        Box::pin(async move { control.streams_storing(question).await })
-    }
-}
-
-impl Inspector for NoInspector {
-    fn inspect(&self, _question: RetentionQuestion) -> Later<'static, RetentionAnswer> {
-        ready(RetentionAnswer::Unknown(Failure::new(
-            "JetStream cannot be asked",
-            Fault::operator("give the gateway a connection of its own, section [control]"),
-        )))
-    }
-}
+pub struct SingleMember;
 
 impl Fleet for SingleMember {
     fn members(&self) -> Vec<Member> {
