@@ -26,7 +26,7 @@ use super::report::{
     self, Exposure, KeyringStatus, Overview, Rehearsal, RetentionReasons, Rotated,
 };
 
-/// How many requests of operators may wait; they are rare, and each waits for a disk.
+/// How many requests of operators may wait for the driver to take them, which it does at once but for a line of the audit log.
 const QUEUE: usize = 16;
 
 /// Added to the nice value of the driver's thread: it gets about a third of a worker's share of a contended core.
@@ -148,8 +148,8 @@ async fn run(
     }
 }
 
-/// Lowers the priority of the calling thread, and of those that it starts to ask JetStream, below that of the workers. On Linux a
-/// nice value is a thread's own.
+/// Lowers the priority of the calling thread, and of those that it starts, below that of the workers. On Linux a nice value is a
+/// thread's own. The catalogue's thread was started before.
 fn lower_priority() {
     let stepped = getpriority_process(None)
         .and_then(|nice| setpriority_process(None, nice.saturating_add(NICE_INCREMENT)));

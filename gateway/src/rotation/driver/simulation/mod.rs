@@ -15,6 +15,8 @@
 //! - every line of the audit log is true: intent, outcome, times, amounts, forced or proven;
 //! - no version is destroyed before its overlap and hold are over, by elapsed time, nor without approval where that is required.
 //!
+//! In half of all runs disk and custodian do their work at once; in the others a part of it comes later, in any order.
+//!
 //! Liveness, once faults stop, within bounded time: every keyring seals, also beyond a limit; a rotation is made; replaced
 //! versions are archived or destroyed; a cryptoperiod ends in time, whatever the clocks were set to and still show; the audit log
 //! is complete, without open intents.
@@ -32,6 +34,11 @@
 //! | clocks alone | `clocks` |
 //! | whether the audit log is true | `oracle` |
 //! | whether orders have the outcome that is reported | `order_outcomes` |
+//! | the audit log, at every write that a crash may interrupt | `audit_log` |
+//! | floods of kids that nobody knows | `misses` |
+//! | a custodian that does not answer | `slow_custodian` |
+//! | whether what keeps publishes waiting is reported | `standstill` |
+//! | a fault at every write | `regressions` |
 
 #![expect(
     clippy::arithmetic_side_effects,
