@@ -1,5 +1,5 @@
 //! Promise: modules stand in ranks, and a module uses lower ranks only; so do the files inside a module whose `mod.rs` has a table; and
-//! nowhere do files use each other in a circle.
+//! nowhere do files use each other in a circle. What helps against an error is in its fault, not in its words.
 //!
 //! The ranks are those of the table in `gateway/src/lib.rs`, which ARCHITECTURE.md repeats. Long files and functions are reported,
 //! not failed on.

@@ -2,8 +2,8 @@
 //!
 //! Everything runs on one thread, which waits for nothing but lines of the audit log and [`marks`]: what is asked of the records'
 //! writer, a custodian or JetStream comes later, and other keyrings go on meanwhile. (A process that drains writes nothing, and
-//! reads the records in place, see [`follow`].) Each keyring is an [`Actor`](keyring): it owns its engine, does what that decides one
-//! step after the other, and writes its own record only. [`Driver::tick`] and the functions beside it need no runtime, so that a
+//! reads the records in place, see [`follow`].) Each keyring is an [`Actor`](keyring): it owns its engine, does what that decides
+//! one step after the other, and writes its own record only. [`Driver::tick`] and the functions beside it need no runtime, so that a
 //! simulation drives them with its own clock, disk and custodian, and decides what comes when.
 //!
 //! A file uses files of lower ranks only.
