@@ -16,6 +16,7 @@
 //! | 0 | [`strict_json`] | strict reading of JSON in files and requests |
 //! | 0 | [`later`] | results that come later, for whoever must not wait |
 //! | 0 | [`printable`] | escaping of untrusted text for terminals and logs |
+//! | 0 | [`priority`] | the priority of threads |
 //! | 0 | [`secret`] | key material in memory: wiped, never printed |
 //! | 0 | [`wire`] | the NATS client protocol; knows nothing of keys |
 //! | 1 | [`envelope`] | the ciphertext format and its limits; knows nothing of NATS |
@@ -57,6 +58,7 @@ pub mod metrics;
 pub mod operations;
 pub mod policy;
 pub mod printable;
+pub mod priority;
 pub mod proxy;
 pub mod retention;
 pub mod rotation;

@@ -1,4 +1,4 @@
-//! A child process and its log.
+//! A program of the test kit, for tests: what fails panics, and a failing test shows the program's log.
 
 use crate::wait;
 use keyway_test_kit as kit;

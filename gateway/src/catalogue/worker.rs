@@ -1,6 +1,7 @@
 //! The catalogue on a thread of its own, so that whoever asks need not wait for the disk.
 
 use std::io;
+use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
@@ -13,10 +14,11 @@ use super::{LoadError, SetError};
 use crate::disk;
 use crate::later::Later;
 use crate::policy::KeyringName;
+use crate::priority;
 
 type Job = Box<dyn FnOnce(&mut Catalogue) + Send>;
 
-/// The thread and its queue. Dropped, it ends what was asked for, and releases the lock of the state directory.
+/// The thread and its queue. A panic of that thread goes on in whoever asks, as that of a call would. Dropped, it ends what was asked for, and releases the lock of the state directory.
 pub struct CatalogueThread {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -48,21 +50,21 @@ impl CatalogueThread {
                 tracing::debug!("whoever asked the catalogue has gone");
             }
         });
-        let sent = self.jobs.as_ref().map(|jobs| jobs.send(job));
-        if !matches!(sent, Some(Ok(()))) {
-            tracing::error!("the catalogue's thread has ended by a panic");
-        }
+        // If it has ended, the answer says so.
+        drop(self.jobs.as_ref().map(|jobs| jobs.send(job)));
         Box::pin(async move {
             match answered.await {
                 Ok(value) => value,
-                // It has ended by a panic: nothing more happens to these records.
-                Err(_dropped) => std::future::pending().await,
+                Err(_dropped) => {
+                    resume_unwind(Box::new("the catalogue's thread has ended by a panic"))
+                }
             }
         })
     }
 }
 
 fn serve(mut catalogue: Catalogue, queue: &Receiver<Job>) {
+    priority::lower();
     while let Ok(job) = queue.recv() {
         job(&mut catalogue);
     }

@@ -1,7 +1,7 @@
 //! The custodians that there are, and which of them a configuration names.
 //!
 //! `local` keeps the KEK in the state directory, or derives it from a passphrase. Another one is a folder beside it, a variant of
-//! [`Custody`], and an arm of [`Opener`]: nothing else names an implementation.
+//! [`Custody`], and how [`Opener`] opens that: nothing outside this module names an implementation.
 
 mod local;
 mod passphrase;

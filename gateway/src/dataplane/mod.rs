@@ -56,7 +56,6 @@
 //! | 11 | `server_probe` | whether a server can be reached |
 //! | 11 | `session` | one client, from accept to close |
 //! | 12 | `worker` | a thread and its sessions, which drain in turn |
-//! | 13 | `memory_bounds` | tests: what is remembered stays within its bounds |
 //! | 12 | `memory_bounds` | tests: what is remembered stays within its bounds |
 
 mod address;

@@ -4,13 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
-use rustix::process::{getpriority_process, setpriority_process};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::audit;
 use crate::clock::Clock;
 use crate::disk::{self, Lock};
 use crate::keyring::{Keys, Miss};
+use crate::priority;
 
 use super::config::{Reload, RotationConfig, Stores};
 use super::drain::DrainLink;
@@ -23,11 +23,8 @@ use super::report::{
     self, Exposure, KeyringStatus, Overview, Rehearsal, RetentionReasons, Rotated,
 };
 
-/// How many requests of operators may wait; they are rare, and each waits for a disk.
+/// How many requests of operators may wait for the driver to take them, which it does at once but for a line of the audit log.
 const QUEUE: usize = 16;
-
-/// Added to the nice value of the driver's thread: it gets about a third of a worker's share of a contended core.
-const NICE_INCREMENT: i32 = 5;
 
 /// What the driver yields when another process takes the catalogue over.
 pub struct HandedOver {
@@ -98,7 +95,7 @@ fn launch(
     let thread = Builder::new()
         .name("rotation".to_owned())
         .spawn(move || {
-            lower_priority();
+            priority::lower();
             runtime.block_on(Box::pin(run(config, parts, asked, begins)))
         })
         .map_err(StartError::Thread)?;
@@ -128,16 +125,6 @@ async fn run(
             drop(begins.send(Err(error)));
             None
         }
-    }
-}
-
-/// Lowers the priority of the calling thread, and of those that it starts to ask JetStream, below that of the workers. On Linux a
-/// nice value is a thread's own.
-fn lower_priority() {
-    let stepped = getpriority_process(None)
-        .and_then(|nice| setpriority_process(None, nice.saturating_add(NICE_INCREMENT)));
-    if let Err(error) = stepped {
-        tracing::trace!(%error, "the rotation thread has the priority of a worker");
     }
 }
 

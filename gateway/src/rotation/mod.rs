@@ -1,7 +1,8 @@
 //! Key version lifecycle (the states of NIST SP 800-57 part 1): when a version is generated, active, decrypt-only, destroyed.
 //!
-//! [`engine`] decides, from a state, the time and an event alone; the driver, on a thread of its own,
-//! carries that out. Operators reach it through [`Rotation`], the message path through [`Keys`](crate::keyring::Keys).
+//! [`engine`] decides, from a state, the time and an event alone; the driver, on a thread of its own, carries that out; the
+//! catalogue is written on another. Operators reach the driver through [`Rotation`], the message path through
+//! [`Keys`](crate::keyring::Keys).
 //!
 //! ```text
 //!  admin ──▶ Rotation ──▶ driver ── event ──▶ engine::decide

@@ -1,4 +1,4 @@
-//! The gateway itself is killed and paused, while agents work. (Drained and upgraded: `shutdown.rs`, `upgrade.rs`.)
+//! The gateway itself is killed and paused, while agents work. (Drained and upgraded: `tests/tests/upgrade`.)
 
 use keyway_tests::traffic::Traffic;
 use keyway_tests::{Gateway, NatsServer, RawClient};

@@ -1,4 +1,4 @@
-//! What is declared of a key: type, range, default, unit, example and description.
+//! What is declared of a key: type, range, default, unit, when a change takes effect, example and description.
 
 use std::time::Duration;
 

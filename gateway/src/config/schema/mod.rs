@@ -1,4 +1,4 @@
-//! The table of keys: every key of the configuration with its default, unit, example and description.
+//! The table of keys: every key of the configuration with its default, unit, example, description, and when a change takes effect.
 
 mod gateway;
 mod key;

@@ -32,7 +32,7 @@ impl KeyType for Len {
 }
 
 impl Kek {
-    /// Derives id and wrapping key; to be called within [`apart`].
+    /// Derives id and wrapping key; to be called within [`on_wiped_thread`].
     pub(super) fn new(
         secret: &Secret,
         kind: &'static str,

@@ -27,8 +27,8 @@ use super::shared::Shared;
 
 /// A keyring, as work that is under way for it holds it. The state is borrowed in [`Actor::with`] alone, and so never across a wait.
 ///
-/// Its engine is told one event after the other, and what it decides is done before the next: a keyring never does two things, and
-/// what one waits for keeps no other keyring, and none of its own reservations, waiting.
+/// Its engine is told one event after the other, and what it decides is done before the next. What that waits for keeps no other
+/// keyring waiting. Reservations go on beside it; who writes the record takes turns.
 #[derive(Clone)]
 pub(super) struct Actor {
     pub(super) context: Context,

@@ -208,7 +208,7 @@ impl Loaded {
         std::mem::replace(&mut self.sealing, Sealing::Allowed) == Sealing::Forbidden
     }
 
-    /// Loads a version that the catalogue has and may open.
+    /// Loads a version that the catalogue has and may open, or begins to: then [`Loaded::take_key`] gets its key.
     pub(super) fn load(&mut self, view: &View, kid: Kid) -> Result<LoadOutcome, KeyError> {
         let Some((keyring, version)) = view.find_by_kid(kid) else {
             return Ok(LoadOutcome::Nothing);
@@ -234,7 +234,7 @@ impl Loaded {
         loads.collect()
     }
 
-    /// Loads all versions that always open. A failure does not keep the others from being loaded.
+    /// The same for all versions that always open. A failure does not keep the others from being loaded.
     pub(super) fn load_all(&mut self, view: &View) -> Result<(), KeyError> {
         let kids = view
             .versions_that_open()

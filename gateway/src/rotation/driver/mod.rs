@@ -1,8 +1,9 @@
 //! The only writer of the catalogue, the audit log and the snapshot: carries out the actions of the engine, and reports outcomes.
 //!
-//! Everything runs on one thread, which waits for nothing but the audit log: what is asked of the records' writer, a custodian or
-//! JetStream comes later, and other keyrings go on meanwhile. Each keyring is an [`Actor`](keyring): it owns its engine, does one
-//! thing after the other, and writes its own record only. [`Driver::tick`] and the functions beside it need no runtime, so that a
+//! Everything runs on one thread, which waits for nothing but lines of the audit log and [`marks`]: what is asked of the records'
+//! writer, a custodian or JetStream comes later, and other keyrings go on meanwhile. (A process that drains writes nothing, and
+//! reads the records in place, see [`follow`].) Each keyring is an [`Actor`](keyring): it owns its engine, does what that decides
+//! one step after the other, and writes its own record only. [`Driver::tick`] and the functions beside it need no runtime, so that a
 //! simulation drives them with its own clock, disk and custodian, and decides what comes when.
 //!
 //! A file uses files of lower ranks only.
@@ -20,9 +21,9 @@
 //! | 1 | `waiting` | what waits until nothing is under way |
 //! | 2 | `shared` | what all keyrings share |
 //! | 3 | `context` | the same, as work that waits holds it |
-//! | 4 | `clocks` | changes of the wall clock, and dates of the configuration |
 //! | 3 | `protect` | configurations that weaken protection |
 //! | 3 | `refusals` | audit lines of orders for which nothing is begun |
+//! | 4 | `clocks` | changes of the wall clock, and dates of the configuration |
 //! | 5 | `keyring` | a keyring, its engine, and what is under way for it |
 //! | 6 | `destroy` | destruction, and what JetStream is asked before |
 //! | 6 | `marks` | orders that could not be written to the record |

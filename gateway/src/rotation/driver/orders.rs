@@ -1,4 +1,4 @@
-//! Orders of operators to a keyring: carried out at once, or refused.
+//! Orders of operators to a keyring: carried out one after the other, or refused. A revocation stops the sealing before its turn.
 
 use crate::audit::Outcome;
 use crate::catalogue::Mark;

@@ -1,4 +1,4 @@
-//! Carries out the actions of the engine on catalogue, snapshot and audit log.
+//! Carries out the actions of the engine on catalogue, snapshot and audit log, each of them when what it asked for has come.
 
 use crate::audit::{Act, Action as Audited, IntendedUse, Outcome, PendingEvent};
 use crate::catalogue::{

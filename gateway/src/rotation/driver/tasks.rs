@@ -1,4 +1,4 @@
-//! What is under way: work that waits for a disk, a custodian or JetStream, on the driver's thread.
+//! What is under way on the driver's thread: work that goes on when the disk, a custodian or JetStream has answered.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
