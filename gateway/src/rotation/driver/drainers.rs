@@ -20,6 +20,10 @@ pub(super) struct Drainers {
     ended: HashMap<Kid, Volume>,
     /// What they wish for, and have not been given yet.
     wishes: Vec<Wish>,
+    /// How many pieces of work stop them from sealing under a version, whose record does not say so yet.
+    open_stops: HashMap<Kid, usize>,
+    /// Whether they are to read the catalogue once no stop is open: until then it would have them seal again.
+    change_owed: bool,
 }
 
 /// A process wants so much more of a version's budget.
@@ -36,6 +40,8 @@ struct Drainer {
     link: DrainLink,
     /// Versions under which it has yet to confirm that it has stopped.
     must_confirm: HashSet<Kid>,
+    /// Versions of which it has asked for more, and has not been answered yet.
+    granting: HashSet<Kid>,
     /// What is reserved for it, as far as known.
     parts: HashMap<Kid, LentBudget>,
 }
@@ -56,12 +62,15 @@ impl Drainers {
             name,
             link,
             must_confirm: HashSet::new(),
+            granting: HashSet::new(),
             parts: HashMap::new(),
         };
         Self {
             present: links.map(drainer).collect(),
             ended: HashMap::new(),
             wishes: Vec::new(),
+            open_stops: HashMap::new(),
+            change_owed: false,
         }
     }
 
@@ -89,7 +98,7 @@ impl Drainers {
     pub(super) fn hear(&mut self, loaded: &mut Loaded) {
         for (name, message) in self.receive_all() {
             match message {
-                DrainMessage::NeedBudget(kid, part) => self.wishes.push(Wish { name, kid, part }),
+                DrainMessage::NeedBudget(kid, part) => self.wish(Wish { name, kid, part }),
                 DrainMessage::Unused(kid, unused) => self.note(name, kid, unused),
                 DrainMessage::Stopped(kid, unused) => {
                     let sealed = self.stopped(name, kid, unused);
@@ -105,7 +114,15 @@ impl Drainers {
         }
     }
 
-    /// What they wish for, and have not been given yet.
+    /// Takes a wish, which may be repeated before it is answered.
+    fn wish(&mut self, wish: Wish) {
+        let answers = |drainer: &mut Drainer| !drainer.granting.insert(wish.kid);
+        if !self.named(wish.name).is_none_or(answers) {
+            self.wishes.push(wish);
+        }
+    }
+
+    /// The wishes that are to be answered.
     pub(super) fn take_wishes(&mut self) -> Vec<Wish> {
         std::mem::take(&mut self.wishes)
     }
@@ -132,8 +149,30 @@ impl Drainers {
         }
     }
 
-    /// Tells all of them to stop sealing under a version, and to confirm that.
+    /// Has them read the catalogue, as soon as it does not make them seal under a version again that they were told to stop.
+    pub(super) fn announce_change(&mut self) {
+        if self.open_stops.is_empty() {
+            self.broadcast(DrainMessage::CatalogueChanged);
+        } else {
+            self.change_owed = true;
+        }
+    }
+
+    /// The record says by now what seals, or is not going to say anything else.
+    pub(super) fn end_stop(&mut self, kid: Kid) {
+        if let Some(open) = self.open_stops.get_mut(&kid) {
+            *open = open.saturating_sub(1);
+        }
+        self.open_stops.retain(|_kid, open| *open != 0);
+        if self.open_stops.is_empty() && std::mem::take(&mut self.change_owed) {
+            self.broadcast(DrainMessage::CatalogueChanged);
+        }
+    }
+
+    /// Tells all of them to stop sealing under a version, and to confirm that; [`Drainers::end_stop`] follows.
     pub(super) fn stop(&mut self, kid: Kid) {
+        let open = self.open_stops.entry(kid).or_default();
+        *open = open.saturating_add(1);
         self.broadcast(DrainMessage::Stop(kid));
         for drainer in &mut self.present {
             drainer.must_confirm.insert(kid);
@@ -168,6 +207,7 @@ impl Drainers {
     /// Answers a wish, with nothing where nothing could be reserved: it is asked for again once the record says what seals.
     pub(super) fn give(&mut self, Wish { name, kid, .. }: Wish, part: Volume) {
         if let Some(drainer) = self.named(name) {
+            drainer.granting.remove(&kid);
             drainer.send(DrainMessage::Granted(kid, part));
             let known = drainer.parts.entry(kid).or_default();
             known.known = known.known.plus(part);
@@ -273,5 +313,60 @@ impl Watch {
             let nothing: io::Result<()> = Err(io::ErrorKind::WouldBlock.into());
             drop(end.try_io(Interest::READABLE, || nothing));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn catalogue_is_not_to_be_read_while_a_version_stops_whose_record_says_otherwise() {
+        let (ours, theirs) = DrainLink::pair().unwrap();
+        let mut drainers = Drainers::new(vec![ours]);
+        let heard = || std::iter::from_fn(|| theirs.receive().ok()).collect::<Vec<_>>();
+        let (one, other) = (Kid([1; 8]), Kid([2; 8]));
+        drainers.announce_change();
+        assert_eq!(heard(), [DrainMessage::CatalogueChanged]);
+        drainers.stop(one);
+        drainers.stop(one);
+        drainers.stop(other);
+        let stops = [one, one, other].map(DrainMessage::Stop);
+        assert_eq!(heard(), stops);
+        drainers.announce_change();
+        drainers.end_stop(one);
+        drainers.end_stop(other);
+        assert_eq!(heard(), []);
+        drainers.end_stop(one);
+        assert_eq!(heard(), [DrainMessage::CatalogueChanged]);
+    }
+
+    #[test]
+    fn wish_that_is_repeated_before_it_is_answered_is_one() {
+        let (ours, theirs) = DrainLink::pair().unwrap();
+        let mut drainers = Drainers::new(vec![ours]);
+        let mut loaded = Loaded::new(
+            std::sync::Arc::new(crate::policy::Policy::nothing()),
+            1,
+            std::sync::Arc::default(),
+        );
+        let kid = Kid([1; 8]);
+        let part = Volume {
+            messages: 1,
+            bytes: 1,
+        };
+        for _ in 0..2 {
+            theirs.send(DrainMessage::NeedBudget(kid, part)).unwrap();
+        }
+        drainers.hear(&mut loaded);
+        let wishes = drainers.take_wishes();
+        assert_eq!(wishes.len(), 1);
+        theirs.send(DrainMessage::NeedBudget(kid, part)).unwrap();
+        drainers.hear(&mut loaded);
+        assert_eq!(drainers.take_wishes().len(), 0);
+        drainers.give(wishes[0], part);
+        theirs.send(DrainMessage::NeedBudget(kid, part)).unwrap();
+        drainers.hear(&mut loaded);
+        assert_eq!(drainers.take_wishes().len(), 1);
     }
 }

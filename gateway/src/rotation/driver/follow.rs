@@ -100,6 +100,8 @@ impl Driver {
     /// process.
     pub(super) async fn hand_over(mut self, channel: DrainChannel) -> Option<Box<Follower>> {
         self.rest().await;
+        // What still waits, such as for an answer of JetStream, must not begin anything any more.
+        self.tasks.drop_all();
         let Self {
             keyrings,
             mut tasks,
@@ -248,7 +250,6 @@ impl Follower {
                 self.install();
             }
             DrainMessage::CatalogueChanged => {
-                self.stopped.append(&mut self.stopping);
                 self.catalogue_changed = true;
                 self.refresh();
             }

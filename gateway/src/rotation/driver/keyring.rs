@@ -1,6 +1,6 @@
 //! A keyring as the driver manages it: its engine, and what is under way for it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::envelope::Kid;
 use crate::fleet::FleetEvent;
 use crate::metrics::KeyringKeyMetrics;
 use crate::policy::KeyringName;
-use crate::rotation::engine::{Event, KeyringState, decide};
+use crate::rotation::engine::{Event, KeyringState, Order, decide};
 use crate::rotation::error::OrderError;
 use crate::rotation::reason::Reason;
 use crate::rotation::report::{PublishStall, Rotated};
@@ -43,6 +43,8 @@ struct Turns {
     write: Mutex<()>,
     /// Carrying out an order.
     order: Mutex<()>,
+    /// How many orders are under way, those included that wait for their turn.
+    orders: Cell<usize>,
     /// Told when the record is written, or nothing more is under way.
     ended: Notify,
 }
@@ -59,6 +61,29 @@ impl Drop for WriteTurn<'_> {
     }
 }
 
+/// An order that is under way, until it is dropped.
+pub(super) struct OrderUnderWay {
+    actor: Actor,
+    /// The version that it stops from sealing.
+    stops: Option<u32>,
+}
+
+impl Drop for OrderUnderWay {
+    fn drop(&mut self) {
+        let turns = &self.actor.turns;
+        turns.orders.set(turns.orders.get().saturating_sub(1));
+        if let Some(number) = self.stops {
+            let mut keyring = self.actor.keyring.borrow_mut();
+            let place = keyring
+                .stop_orders
+                .iter()
+                .position(|known| *known == number);
+            place.map(|place| keyring.stop_orders.swap_remove(place));
+        }
+        turns.ended.notify_waiters();
+    }
+}
+
 /// A keyring and its engine.
 #[expect(clippy::struct_excessive_bools, reason = "neither excludes the other")]
 pub(super) struct ManagedKeyring {
@@ -68,6 +93,8 @@ pub(super) struct ManagedKeyring {
     events: VecDeque<Event>,
     /// Whether it is being told, and what it decides is being done.
     busy: bool,
+    /// The versions that orders under way stop from sealing.
+    pub(super) stop_orders: Vec<u32>,
     /// Whether a reservation is under way.
     pub(super) reserving: bool,
     /// Whether its subjects are being written down.
@@ -100,6 +127,7 @@ impl ManagedKeyring {
             engine: KeyringState::new(terms, shared.versions(&name), members),
             events: VecDeque::new(),
             busy: false,
+            stop_orders: Vec::new(),
             reserving: false,
             writing_subjects: false,
             size: ReservationSize::default(),
@@ -118,11 +146,14 @@ impl ManagedKeyring {
         }
     }
 
-    /// Queues an event for the engine. Of the passing of time and the use of the budget only the last report counts.
+    /// Queues an event for the engine. Of reports and of records only the last counts.
     fn queue(&mut self, event: Event) {
         let is_report = |event: &Event| matches!(event, Event::Tick | Event::Usage { .. });
+        let is_record = |event: &Event| matches!(event, Event::Record(_));
         if is_report(&event) {
             self.events.retain(|queued| !is_report(queued));
+        } else if is_record(&event) {
+            self.events.retain(|queued| !is_record(queued));
         }
         self.events.push_back(event);
     }
@@ -225,8 +256,13 @@ impl Actor {
                 return news;
             }
         }
-        self.with(|keyring, _shared| {
-            let next = keyring.events.pop_front();
+        self.with(|keyring, shared| {
+            let mut next = keyring.events.pop_front();
+            if matches!(next, Some(Event::Record(_))) {
+                // As it is by now.
+                let news = keyring.changed_record(shared);
+                next = news.or_else(|| keyring.events.pop_front());
+            }
             keyring.busy = next.is_some();
             next
         })
@@ -256,6 +292,41 @@ impl Actor {
     /// Waits until no order is being carried out, and keeps others waiting.
     pub(super) async fn order_turn(&self) -> MutexGuard<'_, ()> {
         self.turns.order.lock().await
+    }
+
+    /// Notes an order, until what is returned is dropped.
+    pub(super) fn order_under_way(&self, order: Order) -> OrderUnderWay {
+        let stops = matches!(order, Order::Compromise(_) | Order::Suspend(_));
+        let stops = order.number().filter(|_number| stops);
+        self.turns
+            .orders
+            .set(self.turns.orders.get().saturating_add(1));
+        self.with(|keyring, _shared| keyring.stop_orders.extend(stops));
+        OrderUnderWay {
+            actor: self.clone(),
+            stops,
+        }
+    }
+
+    /// Whether an order that comes now has to wait for its turn.
+    pub(super) fn makes_orders_wait(&self) -> bool {
+        self.is_busy() || self.turns.order.try_lock().is_err()
+    }
+
+    /// Whether anything is under way, orders included.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.is_busy() || self.turns.orders.get() != 0
+    }
+
+    /// Waits until nothing is under way, orders included.
+    pub(super) async fn quiet(&self) {
+        loop {
+            let ended = self.turns.ended.notified();
+            if !self.is_in_use() {
+                return;
+            }
+            ended.await;
+        }
     }
 
     /// Whether anything is under way that changes the record or the engine.

@@ -4,7 +4,6 @@ use crate::catalogue::Mark;
 use crate::envelope::Kid;
 use crate::fault::Faulty;
 use crate::policy::KeyringName;
-use crate::rotation::drain::DrainMessage;
 
 use super::keyring::ManagedKeyring;
 use super::shared::Shared;
@@ -33,7 +32,7 @@ impl Shared {
             self.marks.push((mark, kid));
         }
         let made = self.view.mark(mark, kid);
-        self.drainers.broadcast(DrainMessage::CatalogueChanged);
+        self.drainers.announce_change();
         if let Err(error) = &made {
             tracing::error!(%kid, error = %error.with_help(), "a restart forgets what became of this key version");
         }

@@ -22,6 +22,7 @@ const NOT_WITHDRAWN: &str =
 impl Actor {
     /// Switches to a new version; the answer comes once that is done, or cannot be.
     pub(super) async fn rotate(self, reason: Reason, answer: Answer<Result<Rotated, OrderError>>) {
+        let _under_way = self.order_under_way(Order::Rotate);
         let _turn = self.order_turn().await;
         let before = self.begin_rotation(reason).await;
         self.answer_rotations(vec![PendingRotation { before, answer }])
@@ -104,10 +105,13 @@ impl Actor {
         order: Order,
         reason: Reason,
     ) -> Result<KeyringStatus, OrderError> {
+        let _under_way = self.order_under_way(order);
         self.halt(order).await?;
         let _turn = self.order_turn().await;
         self.with(|keyring, shared| {
             keyring.check_order(shared, order)?;
+            // Again, for another order may have been carried out since.
+            keyring.halt(shared, order);
             keyring.unaudited = Some(reason.clone());
             Ok::<_, OrderError>(())
         })?;
@@ -124,12 +128,19 @@ impl Actor {
 
     /// Fail-safe: a revocation stops sealing before anything is written, and whatever earlier orders wait for.
     async fn halt(&self, order: Order) -> Result<(), OrderError> {
+        let waits = self.makes_orders_wait();
         let stops = self.with(|keyring, shared| {
             keyring.check_order(shared, order)?;
-            Ok::<_, OrderError>(keyring.halt(shared, order))
+            let stops = keyring.halt(shared, order);
+            if waits {
+                // It is written down when its turn comes, and a process that ends before must not forget it.
+                keyring.mark_order(shared, order);
+            }
+            Ok::<_, OrderError>(stops)
         })?;
         if let Some(kid) = stops {
             self.context.stop_drainers(kid).await;
+            self.with(|_keyring, shared| shared.drainers.end_stop(kid));
         }
         Ok(())
     }
@@ -200,7 +211,9 @@ impl ManagedKeyring {
         let (mark, step) = stops_sealing(order)?;
         let number = order.number()?;
         let kid = self.kid(shared, number)?;
-        tracing::warn!(%kid, number, "nothing is sealed under this key version any more");
+        if !shared.loaded.is_halted(kid) {
+            tracing::warn!(%kid, number, "nothing is sealed under this key version any more");
+        }
         // Only what lanes hold may still be sealed: that bounds the exposure.
         if let (Mark::Revoked, Some(held)) = (mark, shared.loaded.get(kid)) {
             held.version.budget.drain();
@@ -208,6 +221,16 @@ impl ManagedKeyring {
         shared.halt_everywhere(kid);
         shared.install();
         self.stops(shared, &step)
+    }
+
+    /// Marks the version of an order that stops it from sealing.
+    fn mark_order(&self, shared: &mut Shared, order: Order) {
+        let stops = stops_sealing(order).zip(order.number());
+        if let Some(((mark, _step), number)) = stops
+            && let Some(kid) = self.kid(shared, number)
+        {
+            shared.mark(mark, kid);
+        }
     }
 
     /// The error of an order that is not carried out yet.

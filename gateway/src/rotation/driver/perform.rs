@@ -240,7 +240,10 @@ impl ManagedKeyring {
             |_keyring, number| self.engine.leftover() == Some(number),
         );
         shared.install();
-        shared.drainers.broadcast(DrainMessage::CatalogueChanged);
+        if let Some(kid) = intent.stops {
+            shared.drainers.end_stop(kid);
+        }
+        shared.drainers.announce_change();
         let outcome = outcome.map_err(|undone| Failure::of(&undone.error));
         let made = intent.drawn.as_ref().map(DrawnVersion::version);
         self.log_event(shared, step, made, &intent.reason, outcome.as_ref().err());
@@ -316,7 +319,9 @@ impl ManagedKeyring {
             Step::Activate(number) => view.activated(keyring, *number, &clock)?,
             Step::Restore(number, state) => {
                 // Before the write, because that may fail and take effect all the same. Until then the record prevents sealing.
-                if let Some(kid) = self.kid(shared, *number) {
+                // It stays halted where a revocation or suspension has been ordered meanwhile.
+                let kid = self.kid(shared, *number);
+                if let Some(kid) = kid.filter(|_kid| !self.stop_orders.contains(number)) {
                     shared.loaded.release(kid, Halt::Ordered);
                     shared.drainers.broadcast(DrainMessage::Restored(kid));
                 }

@@ -10,38 +10,25 @@ use crate::rotation::error::OrderError;
 
 use super::answer::reply;
 use super::keyring::Actor;
-use super::shared::Shared;
 use super::tick::Driver;
-use super::waiting::{HandOver, Reloaded, Waiting};
-
-impl Shared {
-    /// The new configuration is in force.
-    fn finish_reload(&mut self, reloaded: Reloaded) {
-        self.install();
-        self.finish_weaker(reloaded.weaker);
-        self.audit_reload(reloaded.what, &reloaded.before);
-    }
-}
+use super::waiting::{HandOver, Waiting};
 
 impl Driver {
     /// Goes on with what waits, if it need not wait any longer; yields a hand-over.
     pub(super) fn go_on(&mut self) -> Option<HandOver> {
         while self.is_at_rest() {
             match self.waiting.pop_front()? {
+                // Nobody waits for it any more.
+                Waiting::Reload { answer, .. } if answer.is_closed() => {}
                 Waiting::Reload {
                     config,
                     reload,
                     answer,
                 } => match self.reload(*config, reload) {
-                    Ok(reloaded) => self
-                        .waiting
-                        .push_front(Waiting::Reloaded { reloaded, answer }),
+                    Ok(()) => self.waiting.push_front(Waiting::Reloaded { answer }),
                     Err(error) => reply(answer, Err(error)),
                 },
-                Waiting::Reloaded { reloaded, answer } => {
-                    self.context.with(|shared| shared.finish_reload(*reloaded));
-                    reply(answer, Ok(()));
-                }
+                Waiting::Reloaded { answer } => reply(answer, Ok(())),
                 Waiting::HandOver(hand_over) => return Some(hand_over),
             }
         }
@@ -49,11 +36,7 @@ impl Driver {
     }
 
     /// Puts other terms and subjects in force without touching connections. Keyrings keep their order.
-    fn reload(
-        &mut self,
-        config: RotationConfig,
-        reload: Reload,
-    ) -> Result<Box<Reloaded>, OrderError> {
+    fn reload(&mut self, config: RotationConfig, reload: Reload) -> Result<(), OrderError> {
         let names = config.policy.keyrings().iter().map(|rule| &rule.name);
         let held: Vec<_> = self.keyrings.iter().map(Actor::name).collect();
         let same = names.clone().zip(&held).all(|(new, old)| new == old);
@@ -77,10 +60,11 @@ impl Driver {
         })?;
         self.set_terms(config.terms);
         self.tick();
-        Ok(Box::new(Reloaded {
-            weaker,
-            what,
-            before,
-        }))
+        self.context.with(|shared| {
+            shared.install();
+            shared.finish_weaker(weaker);
+            shared.audit_reload(what, &before);
+        });
+        Ok(())
     }
 }

@@ -150,7 +150,8 @@ impl ManagedKeyring {
     }
 
     /// Applies a limit below what is reserved: the version is loaded anew, so that the earlier reservation is not used.
-    pub(super) fn cap(&self, shared: &mut Shared, limit: Volume) {
+    pub(super) fn cap(&self, shared: &mut Shared) {
+        let limit = self.engine.terms().limit.volume();
         let Some(kid) = self.engine.active().map(|version| version.kid) else {
             return;
         };

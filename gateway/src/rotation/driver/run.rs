@@ -1,9 +1,10 @@
 //! The event loop of the driver.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::audit::Fact;
 use crate::keyring::Miss;
@@ -14,6 +15,9 @@ use super::request::Request;
 use super::shared::Shared;
 use super::tick::{Driver, TICK};
 use super::waiting::HandOver;
+
+/// How long a process that stops waits for what is under way.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Driver {
     /// Serves until it is asked to stop, every handle is dropped, or another process has taken over and this one has drained.
@@ -26,6 +30,12 @@ impl Driver {
             return Box::pin(self.drain(hand_over, requests, misses)).await;
         }
         self.context.with(Shared::check_wall_clock);
+        if timeout(STOP_PATIENCE, self.rest()).await.is_err() {
+            tracing::warn!(
+                "what is under way for a key does not end: the next start goes on with it"
+            );
+            self.tasks.drop_all();
+        }
         self.settle_all().await;
         self.context.with(|shared| {
             shared.audit_records_left();
@@ -104,9 +114,8 @@ impl Driver {
         }
     }
 
-    /// Writes the exact use of all active versions, once the workers have ended and what had begun is done.
+    /// Writes the exact use of all active versions, once the workers have ended and nothing is under way.
     pub(super) async fn settle_all(&mut self) {
-        self.rest().await;
         let Self {
             keyrings,
             tasks,

@@ -112,7 +112,7 @@ impl Driver {
 
     /// Whether nothing is under way for any keyring.
     pub(super) fn is_at_rest(&self) -> bool {
-        !self.keyrings.iter().any(Actor::is_busy)
+        !self.keyrings.iter().any(Actor::is_in_use)
     }
 
     /// Waits until nothing is under way for any keyring.
@@ -122,8 +122,8 @@ impl Driver {
         } = self;
         tasks
             .until(async {
-                while let Some(busy) = keyrings.iter().find(|keyring| keyring.is_busy()) {
-                    busy.rest().await;
+                while let Some(busy) = keyrings.iter().find(|keyring| keyring.is_in_use()) {
+                    busy.quiet().await;
                 }
             })
             .await;
@@ -173,8 +173,10 @@ impl Driver {
         let mut new = of.into_iter();
         for (keyring, (_name, terms)) in self.keyrings.iter().zip(&mut new) {
             // First, while nothing is under way: what is reserved beyond the limit must not be used.
-            let limit = terms.limit.volume();
-            keyring.with(|keyring, shared| keyring.cap(shared, limit));
+            keyring.with(|keyring, shared| {
+                keyring.engine.set_terms(terms.clone());
+                keyring.cap(shared);
+            });
             keyring.feed(Event::Terms(terms));
         }
         for (name, terms) in new {

@@ -2,7 +2,6 @@
 
 use tokio::sync::oneshot;
 
-use crate::audit::{PendingEvent, Settings};
 use crate::rotation::config::{Reload, RotationConfig};
 use crate::rotation::drain::DrainLink;
 use crate::rotation::error::OrderError;
@@ -19,18 +18,10 @@ pub(in crate::rotation) enum Waiting {
     },
     /// Another configuration is in force, and what follows from it is being done.
     Reloaded {
-        reloaded: Box<Reloaded>,
         answer: Answer<Result<(), OrderError>>,
     },
     /// Another process is to take over.
     HandOver(HandOver),
-}
-
-/// What the audit log is yet to be told of a reload.
-pub(in crate::rotation) struct Reloaded {
-    pub(super) weaker: Option<PendingEvent>,
-    pub(super) what: String,
-    pub(super) before: Settings,
 }
 
 /// Another process is to take over; the answer are the links to processes that drain already.

@@ -231,6 +231,11 @@ impl KeyringState {
         }
     }
 
+    /// Puts other terms in force, which the next event is judged by.
+    pub fn set_terms(&mut self, terms: Terms) {
+        self.terms = terms;
+    }
+
     /// The unused successor that a withdrawn rotation has left behind.
     #[must_use]
     pub fn leftover(&self) -> Option<u32> {

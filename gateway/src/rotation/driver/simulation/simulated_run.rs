@@ -293,7 +293,12 @@ impl<'h> SimulatedRun<'h> {
         self.traffic.path().end();
         let mut driver = self.driver.take().unwrap();
         if let End::Stopped = how {
-            complete_all(driver.settle_all(), &self.backlog);
+            let stops = async {
+                driver.rest().await;
+                driver.tasks.drop_all();
+                driver.settle_all().await;
+            };
+            complete_all(stops, &self.backlog);
         }
         drop(driver);
         self.drop_work();
