@@ -197,7 +197,9 @@ fn hostile_answer(path: &str, words: Words) -> (u16, Value) {
         "drill" => json!([
             { "what": HOSTILE, "failed": HOSTILE, "microseconds": 1 }, { "what": HOSTILE, "failed": null, "microseconds": 1 }
         ]),
-        "reload" => json!({ "applied": [HOSTILE], "restart": [HOSTILE], "warnings": [HOSTILE] }),
+        "reload" => json!({ "applied": [HOSTILE], "restart": [HOSTILE], "warnings": [
+            { "what": HOSTILE, "help": HOSTILE }
+        ] }),
         "audit" => json!({ "lines": [HOSTILE] }),
         _changed => keyring,
     };
