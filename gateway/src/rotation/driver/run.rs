@@ -34,8 +34,9 @@ impl Driver {
             tracing::warn!(
                 "what is under way for a key does not end: the next start goes on with it"
             );
-            self.tasks.drop_all();
         }
+        // What still waits, such as for an answer of JetStream, must not begin anything any more.
+        self.tasks.drop_all();
         self.settle_all().await;
         self.context.with(|shared| {
             shared.audit_records_left();
