@@ -48,4 +48,4 @@ pub use store::Catalogue;
 pub use time::{ClockChange, ClockState, Moment, Monotonic};
 pub use unverified::{audit_heads, compare_records};
 pub use view::View;
-pub use worker::CatalogueThread;
+pub use worker::{CatalogueThread, OnCatalogue};

@@ -18,7 +18,17 @@ use crate::priority;
 
 type Job = Box<dyn FnOnce(&mut Catalogue) + Send>;
 
-/// The thread and its queue. A panic of that thread goes on in whoever asks, as that of a call would. Dropped, it ends what was asked for, and releases the lock of the state directory.
+/// Has work done on a catalogue, one piece after the other: that makes it the writer of the records.
+pub trait OnCatalogue: Send {
+    /// What the work yields.
+    fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Catalogue) -> T + Send + 'static,
+    ) -> Later<'static, T>;
+}
+
+/// The thread and its queue. A panic of that thread goes on in whoever asks, as that of a call would. Dropped, it ends what was
+/// asked for, and releases the lock of the state directory.
 pub struct CatalogueThread {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -39,7 +49,9 @@ impl CatalogueThread {
             thread: Some(thread),
         })
     }
+}
 
+impl OnCatalogue for CatalogueThread {
     fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Catalogue) -> T + Send + 'static,
@@ -70,7 +82,7 @@ fn serve(mut catalogue: Catalogue, queue: &Receiver<Job>) {
     }
 }
 
-impl Records for CatalogueThread {
+impl<W: OnCatalogue> Records for W {
     fn set(&self, change: RecordChange) -> Later<'static, Answer<SetError>> {
         self.ask(|catalogue| catalogue.apply(change))
     }

@@ -158,20 +158,23 @@ fn damaged(what: impl Into<String>) -> SigningKeyUnusable {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::custody::Custody;
     use crate::disk::{Lock, StateDir};
     use crate::secret::memory::{find_in_memory, masked, on_deep_stack, with_fewer_cpu_features};
 
-    #[test]
-    fn signing_key_opens_for_its_purpose_only_and_shows_its_public_half_to_all() {
+    fn kek() -> Arc<dyn Custodian> {
         let root = tempfile::tempdir().unwrap();
         let dir = StateDir::create(&root.path().join("state")).unwrap();
-        let kek = Custody::File
-            .opener()
-            .unwrap()
-            .open_or_create(&Lock::acquire(dir).unwrap())
-            .unwrap();
+        let opener = Custody::File.opener().unwrap();
+        opener.open_or_create(&Lock::acquire(dir).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn signing_key_opens_for_its_purpose_only_and_shows_its_public_half_to_all() {
+        let kek = kek();
         let (pair, content) = create_signing_key(SigningPurpose::Audit, &*kek).unwrap();
         let public = pair.public_key().as_ref();
         assert_eq!(public_signing_key(&content).unwrap(), public);
@@ -198,13 +201,7 @@ mod tests {
             "custodian::signing::tests::signing_leaves_no_copy_of_the_seed_in_memory",
         );
         let seed = on_deep_stack(|| {
-            let root = tempfile::tempdir().unwrap();
-            let dir = StateDir::create(&root.path().join("state")).unwrap();
-            let kek = Custody::File
-                .opener()
-                .unwrap()
-                .open_or_create(&Lock::acquire(dir).unwrap())
-                .unwrap();
+            let kek = kek();
             let (made, content) = create_signing_key(SigningPurpose::Audit, &*kek).unwrap();
             let opened = open_signing_key(&content, SigningPurpose::Audit, &*kek).unwrap();
             drop((made, on_wiped_thread(|| opened.sign(b"what"))));

@@ -65,7 +65,14 @@ pub fn start(
     stores: Stores,
     clock: Clock,
 ) -> Result<(Rotation, Arc<Keys>, Running), StartError> {
-    launch(config, parts(stores, clock, None))
+    launch(
+        config,
+        Parts {
+            stores,
+            clock,
+            held: None,
+        },
+    )
 }
 
 /// [`start`] for a message path that has its keys already and keeps running.
@@ -78,7 +85,14 @@ pub fn resume(
     clock: Clock,
     held: MessagePath,
 ) -> Result<(Rotation, Running), StartError> {
-    let (rotation, _keys, running) = launch(config, parts(stores, clock, Some(held)))?;
+    let (rotation, _keys, running) = launch(
+        config,
+        Parts {
+            stores,
+            clock,
+            held: Some(held),
+        },
+    )?;
     Ok((rotation, running))
 }
 
@@ -125,29 +139,6 @@ async fn run(
             drop(begins.send(Err(error)));
             None
         }
-    }
-}
-
-fn parts(stores: Stores, clock: Clock, held: Option<MessagePath>) -> Parts {
-    let Stores {
-        view,
-        records,
-        audit,
-        inspector,
-        fleet,
-        drainers,
-        user,
-    } = stores;
-    Parts {
-        view,
-        records,
-        audit,
-        inspector,
-        fleet,
-        drainers,
-        user,
-        clock,
-        held,
     }
 }
 

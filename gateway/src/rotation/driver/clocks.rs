@@ -58,13 +58,16 @@ impl Shared {
         }
     }
 
-    /// At each tick: dates pass.
+    /// At each tick: dates pass, and time is stored when that is due.
     pub(super) fn pass_time(&mut self) {
         self.check_wall_clock();
         if self.reject_plaintext_by_date() {
             self.loaded.replace_policy(Arc::clone(&self.policy));
             self.install();
         }
+        let now = self.clock.instant();
+        let due = |kept: Instant| now.saturating_duration_since(kept) >= KEEP;
+        self.time_owed |= self.time_kept.is_none_or(due);
     }
 
     /// Stores the catalogue's own time as it is now.
@@ -73,13 +76,6 @@ impl Shared {
         self.view.set_audit_head(self.journal.head());
         let state = self.view.clock_to_save(&self.clock);
         self.records.save_clock(state)
-    }
-
-    /// Whether that is due.
-    pub(super) fn must_keep_time(&self) -> bool {
-        let now = self.clock.instant();
-        let due = |kept: Instant| now.saturating_duration_since(kept) >= KEEP;
-        self.time_kept.is_none_or(due)
     }
 
     /// Rejects plaintext from a keyring's date on, whatever a clock shows afterwards. Yields whether a date has newly passed.

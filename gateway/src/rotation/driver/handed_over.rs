@@ -6,7 +6,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::signature::Ed25519KeyPair;
@@ -14,23 +13,20 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use super::follow::{Follower, ORPHAN_LOCK_TIME};
-use super::testing::{Backlog, SimulatedRecords};
+use super::testing::{Backlog, CustodianState, CustodianSwitch, SwitchedCustodian, stores};
 use super::{Driver, Parts};
 use crate::audit::{Log, LogDir, Settings, Signer};
 use crate::catalogue::Catalogue;
 use crate::clock::{Clock, ManualClock};
-use crate::custodian::{Custodian, Description, UnwrapFailed, WrapFailed, Wrapped};
+use crate::custodian::Custodian;
 use crate::custody::Custody;
 use crate::disk::{Lock, Real, StateDir};
 use crate::envelope::Kid;
-use crate::fleet::SingleMember;
 use crate::keyring::{Keys, Miss};
-use crate::later::{Later, ready, wait};
+use crate::later::wait;
 use crate::policy::{Plaintext, Policy, Rule};
-use crate::retention::NoInspector;
 use crate::rotation::drain::{DrainLink, DrainMessage};
-use crate::rotation::{MessagePath, ProcessKind, RotationConfig, Terms};
-use crate::secret::Secret;
+use crate::rotation::{MessagePath, RotationConfig, Terms};
 
 use super::DrainChannel;
 
@@ -42,8 +38,8 @@ struct Home {
     _root: tempfile::TempDir,
     dir: StateDir,
     kek: Arc<dyn Custodian>,
-    /// Whether the custodian refuses to unwrap.
-    refuses: Arc<AtomicBool>,
+    /// How the custodian answers.
+    custodian: CustodianSwitch,
     clock: Clock,
     manual_clock: ManualClock,
 }
@@ -58,52 +54,14 @@ struct DrainingProcess {
     _moved: oneshot::Receiver<()>,
 }
 
-/// A custodian that refuses when it is told to.
-struct FailingCustodian {
-    kek: Arc<dyn Custodian>,
-    refuses: Arc<AtomicBool>,
-}
-
-impl Custodian for FailingCustodian {
-    fn wrap<'a>(
-        &'a self,
-        secret: &'a Secret,
-        context: &'a [u8],
-    ) -> Later<'a, Result<Wrapped, WrapFailed>> {
-        self.kek.wrap(secret, context)
-    }
-
-    fn unwrap<'a>(
-        &'a self,
-        wrapped: &'a Wrapped,
-        context: &'a [u8],
-    ) -> Later<'a, Result<Secret, UnwrapFailed>> {
-        if self.refuses.load(Ordering::Relaxed) {
-            return ready(Err(UnwrapFailed::Damaged));
-        }
-        self.kek.unwrap(wrapped, context)
-    }
-
-    fn describe(&self) -> Description {
-        self.kek.describe()
-    }
-}
-
 impl Home {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let dir = StateDir::create(&root.path().join("state")).unwrap();
         let lock = Lock::acquire(dir.clone()).unwrap();
         StateDir::create(&dir.join("audit")).unwrap();
-        let refuses = Arc::<AtomicBool>::default();
-        let kek: Arc<dyn Custodian> = Arc::new(FailingCustodian {
-            kek: Custody::File
-                .opener()
-                .unwrap()
-                .open_or_create(&lock)
-                .unwrap(),
-            refuses: Arc::clone(&refuses),
-        });
+        let kek = Custody::File.opener().unwrap();
+        let (kek, custodian) = SwitchedCustodian::over(kek.open_or_create(&lock).unwrap());
         let (clock, manual_clock) = Clock::manual(SystemTime::UNIX_EPOCH + START);
         let catalogue = Catalogue::create(lock, Arc::clone(&kek)).unwrap();
         let now = Timestamp::try_from(clock.wall()).unwrap();
@@ -112,7 +70,7 @@ impl Home {
             _root: root,
             dir,
             kek,
-            refuses,
+            custodian,
             clock,
             manual_clock,
         }
@@ -128,17 +86,12 @@ impl Home {
         let lock = Lock::acquire(self.dir.clone()).unwrap();
         let now = Timestamp::try_from(self.clock.wall()).unwrap();
         let catalogue = Catalogue::open(lock, Arc::clone(&self.kek)).unwrap();
-        let (view, records) = SimulatedRecords::of(catalogue, &Backlog::default());
+        let audit = Log::open(place(&self.dir), signer(), now, &[]).unwrap();
+        let stores = stores(catalogue, audit, &Backlog::default());
         let parts = Parts {
-            held,
-            drainers: Vec::new(),
-            view,
-            records,
-            audit: Log::open(place(&self.dir), signer(), now, &[]).unwrap(),
-            inspector: Box::new(NoInspector),
-            fleet: Box::new(SingleMember),
-            user: ProcessKind::Gateway,
+            stores,
             clock: self.clock.clone(),
+            held,
         };
         let until = SystemTime::UNIX_EPOCH + START + 10 * DAY;
         let rule = Rule {
@@ -362,7 +315,7 @@ fn gateway_that_does_not_start_again_lets_nobody_seal_under_the_keys_that_it_had
         misses,
     };
     let (config, parts) = home.parts(Some(held));
-    home.refuses.store(true, Ordering::Relaxed);
+    home.custodian.set(CustodianState::Refuses);
     assert!(Driver::start_at_once(config, parts).is_err());
     assert_eq!(sealing(), 0);
 }

@@ -320,9 +320,19 @@ impl Actor {
 
     /// Waits until nothing is under way, orders included.
     pub(super) async fn quiet(&self) {
+        self.while_it(Self::is_in_use).await;
+    }
+
+    /// Waits until all that the engine was told is done.
+    pub(super) async fn rest(&self) {
+        self.while_it(Self::is_busy).await;
+    }
+
+    /// Waits while something is under way.
+    async fn while_it(&self, is_under_way: impl Fn(&Self) -> bool) {
         loop {
             let ended = self.turns.ended.notified();
-            if !self.is_in_use() {
+            if !is_under_way(self) {
                 return;
             }
             ended.await;
@@ -332,16 +342,5 @@ impl Actor {
     /// Whether anything is under way that changes the record or the engine.
     pub(super) fn is_busy(&self) -> bool {
         self.keyring.borrow().busy || self.turns.write.try_lock().is_err()
-    }
-
-    /// Waits until all that the engine was told is done.
-    pub(super) async fn rest(&self) {
-        loop {
-            let ended = self.turns.ended.notified();
-            if !self.is_busy() {
-                return;
-            }
-            ended.await;
-        }
     }
 }

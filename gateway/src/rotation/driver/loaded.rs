@@ -334,9 +334,9 @@ impl Loaded {
         view: &View,
         (keyring, version): (&KeyringName, &catalogue::Version),
     ) -> Result<LoadOutcome, KeyError> {
-        let Some(id) = self.policy.by_name(keyring.as_str()) else {
+        if self.policy.by_name(keyring.as_str()).is_none() {
             return Ok(LoadOutcome::Nothing);
-        };
+        }
         let kid = version.kid;
         if self.versions.contains_key(&kid) {
             return Ok(LoadOutcome::Already);
@@ -350,9 +350,7 @@ impl Loaded {
             self.begun.push(load);
             return Ok(LoadOutcome::Loading);
         };
-        let opens = self.opens(keyring, version);
-        let held = self.held(id, version, (key?, opens));
-        self.versions.insert(kid, held);
+        self.take_key(view, kid, key)?;
         Ok(LoadOutcome::Newly)
     }
 

@@ -102,7 +102,7 @@ impl Actor {
     }
 
     /// Has the secret of a new version wrapped. Reservations go on meanwhile.
-    async fn wrap(&self, intent: &Intent) -> Result<Option<WrappedVersion>, RotateError> {
+    async fn wrap(&self, intent: &Intent<'_>) -> Result<Option<WrappedVersion>, RotateError> {
         let Some(drawn) = &intent.drawn else {
             return Ok(None);
         };
@@ -113,10 +113,10 @@ impl Actor {
     /// Writes the record. A write that failed and took effect all the same counts as done.
     async fn attempt(
         &self,
-        intent: &Intent,
+        intent: &Intent<'_>,
         made: Result<Option<WrappedVersion>, RotateError>,
     ) -> Result<(), FailedWrite> {
-        let Err(error) = self.write(&intent.step, made).await else {
+        let Err(error) = self.write(intent.step, made).await else {
             return Ok(());
         };
         self.context.refresh().await;
@@ -170,9 +170,9 @@ impl Actor {
 }
 
 /// What is about to be done to a record, and is in the audit log.
-struct Intent {
-    step: Step,
-    reason: Reason,
+struct Intent<'a> {
+    step: &'a Step,
+    reason: &'a Reason,
     /// The version to be made.
     drawn: Option<DrawnVersion>,
     /// The version that is to stop sealing.
@@ -183,12 +183,12 @@ struct Intent {
 
 impl ManagedKeyring {
     /// Draws what is to be made, and writes the intent.
-    fn intend(
+    fn intend<'a>(
         &mut self,
         shared: &mut Shared,
-        step: &Step,
-        reason: &Reason,
-    ) -> Result<Box<Intent>, Failure> {
+        step: &'a Step,
+        reason: &'a Reason,
+    ) -> Result<Box<Intent<'a>>, Failure> {
         let drawn = self.draw(shared, step);
         let drawn = drawn.map_err(|error| Failure::of(&error))?;
         let made = drawn.as_ref().map(DrawnVersion::version);
@@ -202,8 +202,8 @@ impl ManagedKeyring {
         self.unaudited.take_if(|unaudited| unaudited == reason);
         Ok(Box::new(Intent {
             stops: self.stops(shared, step),
-            step: step.clone(),
-            reason: reason.clone(),
+            step,
+            reason,
             drawn,
             pending,
         }))
@@ -213,10 +213,10 @@ impl ManagedKeyring {
     fn conclude(
         &self,
         shared: &mut Shared,
-        intent: Box<Intent>,
+        intent: Box<Intent<'_>>,
         outcome: Result<(), FailedWrite>,
     ) -> Result<(), Failure> {
-        let step = &intent.step;
+        let step = intent.step;
         if let Some(pending) = intent.pending {
             shared.check_wall_clock();
             let completed = shared.wall();
@@ -246,7 +246,7 @@ impl ManagedKeyring {
         shared.drainers.announce_change();
         let outcome = outcome.map_err(|undone| Failure::of(&undone.error));
         let made = intent.drawn.as_ref().map(DrawnVersion::version);
-        self.log_event(shared, step, made, &intent.reason, outcome.as_ref().err());
+        self.log_event(shared, step, made, intent.reason, outcome.as_ref().err());
         outcome
     }
 
@@ -274,12 +274,12 @@ impl ManagedKeyring {
         drawn.map(Some)
     }
 
-    fn took_effect(&self, shared: &Shared, intent: &Intent) -> bool {
+    fn took_effect(&self, shared: &Shared, intent: &Intent<'_>) -> bool {
         if let Some(drawn) = &intent.drawn {
             let made = drawn.version();
             return self.kid(shared, made.number) == Some(made.kid);
         }
-        self.shows(shared, &intent.step)
+        self.shows(shared, intent.step)
     }
 
     /// Whether the record has the version as a step leaves it.

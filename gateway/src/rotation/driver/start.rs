@@ -5,18 +5,16 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc};
 
-use crate::audit::{self, Fact, Settings, Trigger};
-use crate::catalogue::{Mark, Records, View};
+use crate::audit::{Fact, Settings, Trigger};
+use crate::catalogue::Mark;
 use crate::clock::{Clock, StepDetector};
 use crate::envelope::Kid;
 use crate::fault::Faulty;
-use crate::fleet::Fleet;
 use crate::keyring::{Keys, Miss};
 use crate::metrics::{RotationMetrics, Throttle};
 use crate::policy::{KeyringName, Policy};
-use crate::retention::Inspector;
-use crate::rotation::config::{ProcessKind, RotationConfig};
-use crate::rotation::drain::{self, DrainLink, DrainMessage};
+use crate::rotation::config::{ProcessKind, RotationConfig, Stores};
+use crate::rotation::drain::{self, DrainMessage};
 use crate::rotation::engine::{Event, Order, OrderRequest};
 use crate::rotation::error::StartError;
 use crate::rotation::message_path::{MessagePath, stop_sealing};
@@ -35,16 +33,9 @@ use super::tick::Driver;
 
 /// What a driver works with.
 pub(in crate::rotation) struct Parts {
-    /// The records as they were read, and their writer.
-    pub(in crate::rotation) view: View,
-    pub(in crate::rotation) records: Box<dyn Records>,
-    pub(in crate::rotation) audit: audit::Log,
-    pub(in crate::rotation) inspector: Box<dyn Inspector>,
-    pub(in crate::rotation) fleet: Box<dyn Fleet>,
-    /// Links to processes that drain after a take-over.
-    pub(in crate::rotation) drainers: Vec<DrainLink>,
-    pub(in crate::rotation) user: ProcessKind,
+    pub(in crate::rotation) stores: Stores,
     pub(in crate::rotation) clock: Clock,
+    /// The message path of a process that takes back what it had handed over.
     pub(in crate::rotation) held: Option<MessagePath>,
 }
 
@@ -220,28 +211,33 @@ impl Shared {
         settings: Settings,
         (workers, parts): (usize, Parts),
     ) -> (Self, mpsc::Receiver<Miss>) {
+        let Parts {
+            stores,
+            clock,
+            held,
+        } = parts;
         let refill = Arc::new(Notify::new());
         let policy_digest = drain::digest_of(&settings);
-        let MessagePath { keys, misses } = parts.held.unwrap_or_else(|| MessagePath::new(&policy));
+        let MessagePath { keys, misses } = held.unwrap_or_else(|| MessagePath::new(&policy));
         let shared = Self {
             loaded: Loaded::new(Arc::clone(&policy), workers, Arc::clone(&refill)),
             policy,
             settings,
-            view: parts.view,
-            records: parts.records.into(),
-            journal: Journal::new(parts.audit),
+            view: stores.view,
+            records: stores.records.into(),
+            journal: Journal::new(stores.audit),
             keys,
             refill,
-            inspector: parts.inspector,
-            fleet: parts.fleet,
-            drainers: Drainers::new(parts.drainers),
+            inspector: stores.inspector,
+            fleet: stores.fleet,
+            drainers: Drainers::new(stores.drainers),
             policy_digest,
-            user: parts.user,
-            clock_steps: StepDetector::new(&parts.clock),
+            user: stores.user,
+            clock_steps: StepDetector::new(&clock),
             time_kept: None,
             time_owed: false,
-            begun: parts.clock.instant(),
-            clock: parts.clock,
+            begun: clock.instant(),
+            clock,
             last_compared: None,
             meters: RotationMetrics::default(),
             marks: Vec::new(),

@@ -12,17 +12,19 @@ use super::keyring::ManagedKeyring;
 use super::shared::Shared;
 use super::waiting::Waiting;
 use super::{Driver, Parts};
-use crate::catalogue::{
-    self, Catalogue, ClockState, LoadError, Record, RecordChange, Records, SetError, View,
-};
-use crate::disk;
+use crate::audit::Log;
+use crate::catalogue::{Catalogue, OnCatalogue, Record, View};
+use crate::custodian::{Custodian, Description, UnwrapFailed, WrapFailed, Wrapped};
 use crate::envelope::Kid;
+use crate::fleet::SingleMember;
 use crate::keyring::{Miss, Verdict};
 use crate::later::{Later, ready};
-use crate::policy::KeyringName;
+use crate::retention::NoInspector;
+use crate::rotation::config::{ProcessKind, Stores};
 use crate::rotation::engine::Order;
 use crate::rotation::error::StartError;
 use crate::rotation::{KeyringStatus, OrderError, Reason, Reload, Rotated, RotationConfig};
+use crate::secret::Secret;
 
 /// Work that has been asked for and is not done yet.
 type Work = Box<dyn FnOnce() + Send>;
@@ -99,22 +101,30 @@ impl Backlog {
 }
 
 /// A catalogue that does what it is asked for when the backlog says so.
-pub(super) struct SimulatedRecords {
+struct SimulatedRecords {
     catalogue: Arc<Mutex<Catalogue>>,
     backlog: Backlog,
 }
 
-impl SimulatedRecords {
-    /// The catalogue's view, and its writer.
-    pub(super) fn of(catalogue: Catalogue, backlog: &Backlog) -> (View, Box<dyn Records>) {
-        let view = View::clone(&catalogue);
-        let records = Self {
-            catalogue: Arc::new(Mutex::new(catalogue)),
-            backlog: backlog.clone(),
-        };
-        (view, Box::new(records))
+/// What the rotation of a gateway works with that is alone and cannot ask JetStream.
+pub(super) fn stores(catalogue: Catalogue, audit: Log, backlog: &Backlog) -> Stores {
+    let view = View::clone(&catalogue);
+    let records = SimulatedRecords {
+        catalogue: Arc::new(Mutex::new(catalogue)),
+        backlog: backlog.clone(),
+    };
+    Stores {
+        view,
+        records: Box::new(records),
+        audit,
+        inspector: Box::new(NoInspector),
+        fleet: Box::new(SingleMember),
+        drainers: Vec::new(),
+        user: ProcessKind::Gateway,
     }
+}
 
+impl OnCatalogue for SimulatedRecords {
     fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Catalogue) -> T + Send + 'static,
@@ -127,25 +137,71 @@ impl SimulatedRecords {
     }
 }
 
-impl Records for SimulatedRecords {
-    fn set(&self, change: RecordChange) -> Later<'static, catalogue::Answer<SetError>> {
-        self.ask(|catalogue| catalogue.apply(change))
+/// How a [`SwitchedCustodian`] answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CustodianState {
+    Works,
+    Refuses,
+    /// Its answers never come.
+    IsSilent,
+}
+
+/// A custodian that answers as a test says.
+pub(super) struct SwitchedCustodian {
+    kek: Arc<dyn Custodian>,
+    state: Arc<Mutex<CustodianState>>,
+}
+
+/// Says how a [`SwitchedCustodian`] answers.
+#[derive(Clone)]
+pub(super) struct CustodianSwitch(Arc<Mutex<CustodianState>>);
+
+impl SwitchedCustodian {
+    /// It works until the switch says something else.
+    pub(super) fn over(kek: Arc<dyn Custodian>) -> (Arc<dyn Custodian>, CustodianSwitch) {
+        let state = Arc::new(Mutex::new(CustodianState::Works));
+        let switch = CustodianSwitch(Arc::clone(&state));
+        (Arc::new(Self { kek, state }), switch)
     }
 
-    fn read(&self, which: Option<KeyringName>) -> Later<'static, catalogue::Answer<LoadError>> {
-        self.ask(|catalogue| catalogue.read(which))
+    fn state(&self) -> CustodianState {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CustodianSwitch {
+    pub(super) fn set(&self, state: CustodianState) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+}
+
+impl Custodian for SwitchedCustodian {
+    fn wrap<'a>(
+        &'a self,
+        secret: &'a Secret,
+        context: &'a [u8],
+    ) -> Later<'a, Result<Wrapped, WrapFailed>> {
+        match self.state() {
+            CustodianState::Works => self.kek.wrap(secret, context),
+            CustodianState::Refuses => ready(Err(WrapFailed::Cipher)),
+            CustodianState::IsSilent => Box::pin(std::future::pending()),
+        }
     }
 
-    fn is_unchanged(&self) -> Later<'static, bool> {
-        self.ask(|catalogue| catalogue.is_unchanged())
+    fn unwrap<'a>(
+        &'a self,
+        wrapped: &'a Wrapped,
+        context: &'a [u8],
+    ) -> Later<'a, Result<Secret, UnwrapFailed>> {
+        match self.state() {
+            CustodianState::Works => self.kek.unwrap(wrapped, context),
+            CustodianState::Refuses => ready(Err(UnwrapFailed::Damaged)),
+            CustodianState::IsSilent => Box::pin(std::future::pending()),
+        }
     }
 
-    fn save_clock(&self, state: ClockState) -> Later<'static, Result<(), disk::Error>> {
-        self.ask(move |catalogue| catalogue.write_clock(&state))
-    }
-
-    fn rehearse(&self) -> Later<'static, Result<(), disk::Error>> {
-        self.ask(|catalogue| catalogue.rehearse_disk())
+    fn describe(&self) -> Description {
+        self.kek.describe()
     }
 }
 

@@ -35,6 +35,13 @@ pub(in crate::rotation) struct Driver {
     pub(super) pace_warning: Throttle,
 }
 
+/// How the records are read.
+enum DueRead {
+    All,
+    /// Where they differ from those on disk.
+    IfChanged,
+}
+
 impl Driver {
     /// The periodic work, every [`TICK`].
     pub(super) fn tick(&self) {
@@ -59,18 +66,13 @@ impl Driver {
         self.measure(&opens);
     }
 
-    /// Reads the records where the last attempt has failed, or where they have changed on disk; stores the time when that is due.
+    /// Reads the records where the last attempt has failed, or where they have changed on disk.
     fn read_if_due(&self) {
         let context = self.context.clone();
-        let (in_doubt, compares, keeps_time) = context.with(Shared::due_reads);
-        if in_doubt {
-            context.clone().spawn(context.read_all());
-        } else if compares {
-            context.clone().spawn(context.compare());
-        }
-        if keeps_time {
-            let context = self.context.clone();
-            self.context.spawn(async move { context.keep_time().await });
+        match context.with(Shared::due_read) {
+            Some(DueRead::All) => self.context.spawn(context.read_all()),
+            Some(DueRead::IfChanged) => self.context.spawn(context.compare()),
+            None => {}
         }
     }
 
@@ -110,10 +112,12 @@ impl Driver {
 
     /// The keyring of that name.
     pub(super) fn find(&self, name: &str) -> Result<Actor, OrderError> {
+        let mut keyrings = self.keyrings.iter();
+        let found = keyrings.find(|keyring| keyring.name().as_str() == name);
         let names = || self.keyrings.iter().map(Actor::name);
-        let place = names().position(|known| known.as_str() == name);
-        let found = place.and_then(|place| self.keyrings.get(place)).cloned();
-        found.ok_or_else(|| OrderError::unknown_keyring(name, names()))
+        found
+            .cloned()
+            .ok_or_else(|| OrderError::unknown_keyring(name, names()))
     }
 
     /// Tells the engines of records that others have changed.
@@ -247,14 +251,16 @@ impl Shared {
         std::mem::replace(&mut self.reading, Reading::UnderWay) == Reading::Done
     }
 
-    /// Whether the records are to be read, or to be compared, and whether the time is to be stored.
-    fn due_reads(&mut self) -> (bool, bool, bool) {
-        let keeps_time = self.must_keep_time();
-        if keeps_time {
-            self.time_kept = Some(self.clock.instant());
-        }
+    /// How the records are to be read now.
+    fn due_read(&mut self) -> Option<DueRead> {
         let due = self.reading == Reading::Done && (self.in_doubt || self.must_compare());
-        let reads = due && self.begin_reading();
-        (reads && self.in_doubt, reads && !self.in_doubt, keeps_time)
+        if !due || !self.begin_reading() {
+            return None;
+        }
+        Some(if self.in_doubt {
+            DueRead::All
+        } else {
+            DueRead::IfChanged
+        })
     }
 }

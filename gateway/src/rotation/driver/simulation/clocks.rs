@@ -12,14 +12,12 @@ use crate::catalogue::{Catalogue, State, Version};
 use crate::clock::{Clock, ManualClock};
 use crate::disk::Files;
 use crate::disk::testing::CrashDisk;
-use crate::fleet::SingleMember;
 use crate::policy::{Plaintext, Policy, Rule};
-use crate::retention::NoInspector;
-use crate::rotation::driver::testing::{Backlog, SimulatedRecords};
+use crate::rotation::driver::testing::{Backlog, stores};
 use crate::rotation::driver::{Driver, Parts};
 use crate::rotation::engine::Order;
 use crate::rotation::terms::Retain;
-use crate::rotation::{ProcessKind, Reason, RotationConfig, Terms};
+use crate::rotation::{Reason, RotationConfig, Terms};
 
 const DAY: u64 = 86_400;
 const SECOND: Duration = Duration::from_secs(1);
@@ -69,17 +67,13 @@ impl<'h> RestartBench<'h> {
         let now = Timestamp::try_from(self.clock.wall()).unwrap();
         let custodian = self.fixture.kek();
         let catalogue = Catalogue::open_on(self.fixture.lock(), Arc::clone(&files), custodian);
-        let (view, records) = SimulatedRecords::of(catalogue.unwrap(), &Backlog::default());
+        let audit =
+            Log::open(audit_log_dir(files, self.fixture.dir()), signer(), now, &[]).unwrap();
+        let stores = stores(catalogue.unwrap(), audit, &Backlog::default());
         let parts = Parts {
-            held: None,
-            drainers: Vec::new(),
-            view,
-            records,
-            audit: Log::open(audit_log_dir(files, self.fixture.dir()), signer(), now, &[]).unwrap(),
-            inspector: Box::new(NoInspector),
-            fleet: Box::new(SingleMember),
-            user: ProcessKind::Gateway,
+            stores,
             clock: self.clock.clone(),
+            held: None,
         };
         let terms = Terms {
             retain: self.retain,

@@ -1,7 +1,6 @@
 //! Floods of misses (kids that are not in the snapshot), against the real driver.
 
 use std::io::ErrorKind;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot::Receiver};
@@ -9,13 +8,13 @@ use tokio::sync::{mpsc, oneshot::Receiver};
 use super::environment::Fixture;
 use super::regressions::Bench;
 use super::simulated_run::operator;
-use super::standstill::UnavailableCustodian;
 use crate::catalogue::State;
 use crate::disk::testing::DiskFault;
 use crate::envelope::Kid;
 use crate::keyring::{Closed, Miss, Verdict};
 use crate::rotation::Terms;
 use crate::rotation::driver::loaded::MAX_ON_DEMAND;
+use crate::rotation::driver::testing::{CustodianState, SwitchedCustodian};
 use crate::rotation::engine::Order;
 use crate::rotation::terms::OpenPolicy;
 
@@ -167,14 +166,17 @@ fn version_that_is_not_ready_yet_is_told_from_one_that_nobody_knows() {
 #[test]
 fn version_whose_secret_cannot_be_unwrapped_is_told_from_one_that_nobody_knows() {
     let fixture = Fixture::new();
-    let (custodian, away) = UnavailableCustodian::new(&fixture);
-    let mut bench = Bench::with(&fixture, custodian, Terms::default());
+    let (kek, custodian) = SwitchedCustodian::over(fixture.kek());
+    let mut bench = Bench::with(&fixture, kek, Terms::default());
     bench.ask(Order::Rotate);
     bench.ask(Order::Archive(1));
     let kid = bench.driver.kid(0, 1).unwrap();
-    for (is_away, verdict) in [(true, Verdict::Unloadable), (false, Verdict::Loaded)] {
+    for (state, verdict) in [
+        (CustodianState::Refuses, Verdict::Unloadable),
+        (CustodianState::Works, Verdict::Loaded),
+    ] {
         bench.driver.shared(|shared| shared.loaded.forget(kid));
-        away.store(is_away, Ordering::Relaxed);
+        custodian.set(state);
         let mut told = ask(&mut bench, kid, Duration::ZERO);
         assert_eq!(told.try_recv(), Ok(verdict));
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::super::testing::{Backlog, SimulatedRecords};
+use super::super::testing::{Backlog, stores};
 use super::super::{DrainChannel, Driver, Parts};
 use super::environment::{self, Fixture, signer};
 use crate::audit::{Actor, Head, Log, LogDir, LoggedState, Settings, Trigger, WriteFailed};
@@ -16,15 +16,14 @@ use crate::disk::testing::{CrashDisk, DiskFault};
 use crate::disk::{Files, StateDir};
 use crate::envelope::{Kid, Volume};
 use crate::fault::Faulty;
-use crate::fleet::SingleMember;
 use crate::keyring::Keys;
 use crate::later::wait;
 use crate::policy::{Policy, Rule};
-use crate::retention::NoInspector;
+use crate::rotation::config::Stores;
 use crate::rotation::drain::{DrainLink, DrainMessage};
 use crate::rotation::engine::Order;
 use crate::rotation::terms::{DestroyApproval, Retain};
-use crate::rotation::{OrderError, ProcessKind, Reason, Reload, RotationConfig, Terms};
+use crate::rotation::{OrderError, Reason, Reload, RotationConfig, Terms};
 
 /// More writes than any order here makes.
 const STEPS: usize = 80;
@@ -115,17 +114,14 @@ impl OrderBench<'_> {
                 Log::open(place, signer(), now, &self.heads()).unwrap()
             }
         };
-        let (view, records) = SimulatedRecords::of(catalogue, &Backlog::default());
-        let parts = Parts {
-            held: None,
+        let stores = Stores {
             drainers: self.drainer.take().into_iter().collect(),
-            view,
-            records,
-            audit,
-            inspector: Box::new(NoInspector),
-            fleet: Box::new(SingleMember),
-            user: ProcessKind::Gateway,
+            ..stores(catalogue, audit, &Backlog::default())
+        };
+        let parts = Parts {
+            stores,
             clock: self.clock.clone(),
+            held: None,
         };
         let config = self.config("false");
         self.driver = Some(Driver::start_at_once(config, parts).unwrap().0);

@@ -12,15 +12,13 @@ use crate::custodian::Custodian;
 use crate::disk::Files;
 use crate::disk::testing::{CrashDisk, DiskFault};
 use crate::envelope::{Binding, OVERHEAD};
-use crate::fleet::SingleMember;
 use crate::keyring::{Lanes, WorkerId};
 use crate::policy::{Policy, Rule};
-use crate::retention::NoInspector;
-use crate::rotation::driver::testing::{Backlog, SimulatedRecords};
+use crate::rotation::driver::testing::{Backlog, stores};
 use crate::rotation::driver::{Driver, Parts};
 use crate::rotation::engine::Order;
 use crate::rotation::terms::Retain;
-use crate::rotation::{OrderError, ProcessKind, Reason, Reload, Rotated, RotationConfig, Terms};
+use crate::rotation::{OrderError, Reason, Reload, Rotated, RotationConfig, Terms};
 
 /// More writes than any order here makes.
 const STEPS: usize = 60;
@@ -188,17 +186,12 @@ fn start(
     let files: Arc<dyn Files> = Arc::<CrashDisk>::clone(disk);
     let now = jiff::Timestamp::try_from(clock.wall()).unwrap();
     let catalogue = Catalogue::open_on(fixture.lock(), Arc::clone(&files), custodian).unwrap();
-    let (view, records) = SimulatedRecords::of(catalogue, &Backlog::default());
+    let audit = Log::open(audit_log_dir(files, fixture.dir()), signer(), now, &[]).unwrap();
+    let stores = stores(catalogue, audit, &Backlog::default());
     let parts = Parts {
-        held: None,
-        drainers: Vec::new(),
-        view,
-        records,
-        audit: Log::open(audit_log_dir(files, fixture.dir()), signer(), now, &[]).unwrap(),
-        inspector: Box::new(NoInspector),
-        fleet: Box::new(SingleMember),
-        user: ProcessKind::Gateway,
+        stores,
         clock: clock.clone(),
+        held: None,
     };
     let terms = Terms {
         retain: Retain::Archive,

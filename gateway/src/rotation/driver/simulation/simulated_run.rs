@@ -21,11 +21,12 @@ use crate::disk::Files;
 use crate::disk::testing::CrashDisk;
 use crate::envelope::Suite;
 use crate::policy::{KeyringName, Policy, Rule};
-use crate::rotation::driver::testing::{Backlog, SimulatedRecords, complete_all};
+use crate::rotation::config::Stores;
+use crate::rotation::driver::testing::{Backlog, complete_all, stores};
 use crate::rotation::driver::{Driver, Parts};
 use crate::rotation::reason::Reason;
 use crate::rotation::terms::{DestroyApproval, Limit, OpenPolicy, Retain, Rotate, Terms};
-use crate::rotation::{KeyringStatus, OrderError, ProcessKind, RotationConfig};
+use crate::rotation::{KeyringStatus, OrderError, RotationConfig};
 
 /// A gateway and its simulated environment.
 pub(super) struct SimulatedRun<'h> {
@@ -369,17 +370,15 @@ impl<'h> SimulatedRun<'h> {
             }
             Err(error) => return Err(text(&error)),
         };
-        let (view, records) = SimulatedRecords::of(catalogue, &self.backlog);
-        let parts = Parts {
-            held: None,
-            drainers: Vec::new(),
-            view,
-            records,
-            audit,
+        let stores = Stores {
             inspector: Box::new(self.bus.clone()),
             fleet: Box::new(self.members.clone()),
+            ..stores(catalogue, audit, &self.backlog)
+        };
+        let parts = Parts {
+            stores,
             clock: self.clock.clone(),
-            user: ProcessKind::Gateway,
+            held: None,
         };
         let started = Driver::start_with(self.config(), parts, &self.backlog);
         let (driver, _misses) = started.map_err(|e| text(&e))?;

@@ -2,85 +2,40 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use strum::VariantArray as _;
 
 use super::environment::Fixture;
 use super::regressions::Bench;
-use crate::custodian::{Custodian, Description, UnwrapFailed, WrapFailed, Wrapped};
 use crate::disk::testing::DiskFault;
 use crate::envelope::{Binding, OVERHEAD};
 use crate::keyring::{Lanes, SealRefused, WorkerId};
-use crate::later::{Later, ready};
 use crate::rotation::Terms;
+use crate::rotation::driver::testing::{CustodianState, CustodianSwitch, SwitchedCustodian};
 use crate::rotation::engine::Order;
 use crate::rotation::report::PublishStall;
-use crate::secret::Secret;
-
-/// A custodian that can be made unavailable.
-pub(super) struct UnavailableCustodian {
-    kek: Arc<dyn Custodian>,
-    away: Arc<AtomicBool>,
-}
-
-impl UnavailableCustodian {
-    /// Unavailable while the flag is set.
-    pub(super) fn new(fixture: &Fixture) -> (Arc<Self>, Arc<AtomicBool>) {
-        let away = Arc::new(AtomicBool::new(false));
-        let custodian = Self {
-            kek: fixture.kek(),
-            away: Arc::clone(&away),
-        };
-        (Arc::new(custodian), away)
-    }
-}
-
-impl Custodian for UnavailableCustodian {
-    fn wrap<'a>(
-        &'a self,
-        secret: &'a Secret,
-        context: &'a [u8],
-    ) -> Later<'a, Result<Wrapped, WrapFailed>> {
-        if self.away.load(Ordering::Relaxed) {
-            return ready(Err(WrapFailed::Cipher));
-        }
-        self.kek.wrap(secret, context)
-    }
-
-    fn unwrap<'a>(
-        &'a self,
-        wrapped: &'a Wrapped,
-        context: &'a [u8],
-    ) -> Later<'a, Result<Secret, UnwrapFailed>> {
-        if self.away.load(Ordering::Relaxed) {
-            return ready(Err(UnwrapFailed::Damaged));
-        }
-        self.kek.unwrap(wrapped, context)
-    }
-
-    fn describe(&self) -> Description {
-        self.kek.describe()
-    }
-}
 
 /// A gateway whose custodian can be unavailable, with a worker that seals.
 struct StandstillBench {
     bench: Bench,
-    away: Arc<AtomicBool>,
+    custodian: CustodianSwitch,
     lanes: Lanes,
 }
 
 impl StandstillBench {
     fn new(fixture: &Fixture) -> Self {
-        let (custodian, away) = UnavailableCustodian::new(fixture);
-        let bench = Bench::with(fixture, custodian, terms(20_000));
+        let (kek, custodian) = SwitchedCustodian::over(fixture.kek());
+        let bench = Bench::with(fixture, kek, terms(20_000));
         let lanes = Lanes::new(
             WorkerId(0),
             bench.driver.shared(|shared| shared.clock.instant()),
         );
-        Self { bench, away, lanes }
+        Self {
+            bench,
+            custodian,
+            lanes,
+        }
     }
 
     /// Seals until that is refused.
@@ -129,7 +84,7 @@ fn terms(limit: u64) -> Terms {
 
 /// Causes the standstill.
 fn cause(stopped: PublishStall, setup: &mut StandstillBench) {
-    let away = |setup: &StandstillBench| setup.away.store(true, Ordering::Relaxed);
+    let away = |setup: &StandstillBench| setup.custodian.set(CustodianState::Refuses);
     match stopped {
         PublishStall::NoVersion => {
             away(setup);
@@ -171,7 +126,7 @@ fn every_standstill_is_told_by_the_next_look_and_so_is_its_end() {
         assert_eq!(setup.reported(), Some(stopped));
         assert!(setup.seal_until_refused() != SealRefused::SubjectTooLong);
         setup.bench.disk.capacity(None);
-        setup.away.store(false, Ordering::Relaxed);
+        setup.custodian.set(CustodianState::Works);
         for _ in 0..3 {
             setup.bench.manual_clock.advance(Duration::from_mins(1));
             setup.reported();
